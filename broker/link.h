@@ -1,0 +1,40 @@
+/* link.h: the one user of raw ZeroMQ sockets among actors.
+ *
+ * Owns: one inbox (ROUTER, bound) and the outlets (DEALER, connected), with every socket option set on
+ * purpose (link.c says why for each). Knows frames and endpoints; decodes and encodes through codec.h.
+ * A send never blocks and never queues to a peer that is not connected (ZMQ_IMMEDIATE): what cannot go
+ * now is dropped with DRAX_EAGAIN, because every protocol above repeats what matters.
+ */
+#ifndef DRAX_BROKER_LINK_H
+#define DRAX_BROKER_LINK_H
+
+#include "broker/codec.h"
+#include "broker/message.h"
+
+typedef struct link_inbox link_inbox_t;
+typedef struct link_outlet link_outlet_t;
+
+typedef enum { LINK_LOCAL, LINK_PEER } link_scope_t; /* ipc or inproc; tcp between nodes */
+
+/* Binds. `detail` gets a sentence on failure: DRAX_EINUSE (address in use), DRAX_EINVAL, DRAX_EIO. */
+int link_inbox_new(link_inbox_t **out, void *context, link_scope_t scope, const char *endpoint,
+                   char *detail, size_t detail_size);
+void link_inbox_destroy(link_inbox_t **self);
+void *link_inbox_socket(link_inbox_t *self); /* for zmq_poll */
+/* The next message, or DRAX_EAGAIN when there is none. DRAX_EPROTO: one was malformed and is gone (count
+ * and go on). The caller owns `out`. */
+int link_receive(link_inbox_t *self, message_t *out);
+
+/* Connects, in the background and again whenever the connection is lost. */
+int link_outlet_new(link_outlet_t **out, void *context, link_scope_t scope, const char *endpoint);
+void link_outlet_destroy(link_outlet_t **self);
+/* Sends at once. DRAX_EAGAIN: not connected or its queue is full; nothing was sent. */
+int link_send(link_outlet_t *self, const message_t *message);
+
+/* Connection events of an outlet, as they were seen: poll link_outlet_monitor for input and call
+ * link_outlet_event until DRAX_EAGAIN. Only outlets of LINK_PEER have a monitor (else NULL). */
+typedef enum { LINK_UP, LINK_DOWN } link_event_t;
+void *link_outlet_monitor(link_outlet_t *self);
+int link_outlet_event(link_outlet_t *self, link_event_t *out);
+
+#endif

@@ -1,0 +1,120 @@
+/* rpc.h: the client protocol's requests and answers (contract section 2).
+ *
+ * A request is decoded the same way in two places: by the gateway, to refuse it before it costs
+ * anything, and by the state, to apply it. So a command in the log is the client's own payload, and
+ * decoding depends on those bytes alone: no local setting, no clock.
+ *
+ * An answer travels as "outcome" bytes: the two msgpack values `error, result` of a response. The
+ * gateway puts the array header, kind and msgid before them and never parses them.
+ */
+#ifndef DRAX_BROKER_RPC_H
+#define DRAX_BROKER_RPC_H
+
+#include "broker/pack.h"
+
+typedef enum {
+    METHOD_UNKNOWN = 0,
+    METHOD_PING,
+    METHOD_GET,
+    METHOD_PUT,
+    METHOD_DELETE,
+    METHOD_EXISTS,
+    METHOD_LIST,
+    METHOD_RANGE,
+    METHOD_DELETE_TREE,
+    METHOD_ATOMIC_PUT,
+    METHOD_ATOMIC_DELETE,
+    METHOD_STATUS,
+    METHOD_MEMBER_LIST,
+    METHOD_MEMBER_ADD,
+    METHOD_MEMBER_REMOVE,
+    METHOD_MEMBER_PROMOTE,
+    METHOD_LEADER_TRANSFER,
+    METHOD_EXPIRE, /* internal: proposed by the leader's storage, refused from clients */
+    METHOD_END
+} method_t;
+
+typedef enum {
+    METHOD_KIND_LOCAL, /* answered by the gateway: ping, status */
+    METHOD_KIND_READ,  /* get, exists, list, range, member_list */
+    METHOD_KIND_WRITE, /* through the log */
+    METHOD_KIND_ADMIN  /* membership and leadership, through the raft actor */
+} method_kind_t;
+
+method_kind_t method_kind(method_t method);
+const char *method_name(method_t method);
+
+typedef enum { RPC_REQUEST = 0, RPC_RESPONSE = 1, RPC_NOTIFICATION = 2 } rpc_kind_t;
+
+/* Error codes of the contract, in its words. */
+typedef enum {
+    RPC_OK = 0,
+    RPC_KEY_NOT_FOUND,
+    RPC_KEY_EXISTS,
+    RPC_KEY_MODIFIED,
+    RPC_PREVIOUS_NOT_SPECIFIED,
+    RPC_CANNOT_LOCK,
+    RPC_LOCK_LOST,
+    RPC_LEASE_NOT_FOUND,
+    RPC_COMPACTED,
+    RPC_INVALID_ARGUMENT,
+    RPC_UNKNOWN_METHOD,
+    RPC_TOO_LARGE,
+    RPC_PERMISSION_DENIED,
+    RPC_UNAVAILABLE,
+    RPC_TIMEOUT,
+    RPC_CODE_END
+} rpc_code_t;
+
+const char *rpc_code_name(rpc_code_t code);
+
+/* One request, decoded. All slices borrow from the payload. */
+typedef struct request {
+    rpc_kind_t kind;
+    uint32_t msgid; /* 0 where it could not be read */
+    method_t method;
+    slice_t key; /* key, directory, or start of a range */
+    slice_t end; /* range */
+    slice_t value;
+    bool has_previous; /* previous was given and is not nil */
+    uint64_t previous;
+    bool stale, keys_only, count_only, reverse;
+    uint64_t limit; /* 0: none */
+    bool has_after;
+    slice_t after;
+    uint64_t ttl_ms; /* 0: none */
+    uint64_t lease;  /* 0: none */
+    slice_t client;  /* exactly once; size 0: none */
+    uint64_t seq;
+    bool has_fence;
+    slice_t fence_key;
+    uint64_t fence_token;
+    uint64_t id; /* member id; 0: none */
+    slice_t addr, raft_addr;
+} request_t;
+
+/* Why a request was refused: a contract code and a sentence. Static or in-struct storage. */
+typedef struct rpc_error {
+    rpc_code_t code;
+    char text[160];
+} rpc_error_t;
+
+/* Decodes one client payload: pre-scan, msgpack-c, then every rule of the contract that needs no
+ * state: shape, types, ranges, key length, unknown options, trailing bytes, ttl with lease.
+ * 0: `out` is a request to serve. DRAX_EAGAIN: a message to ignore without an answer (kind 1, an unknown
+ * notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be read. */
+int request_decode(slice_t payload, request_t *out, rpc_error_t *error);
+
+/* Outcome bytes. Success writes nil for the error; the caller then packs the result map. */
+void rpc_success(buffer_t *out);
+void rpc_failure(buffer_t *out, rpc_code_t code, const char *text);
+
+/* A whole response: [1, msgid, outcome]. */
+void rpc_response(buffer_t *out, uint32_t msgid, slice_t outcome);
+
+/* The directory rules of the contract: the prefix that holds the keys of directory `d` ("" and "/":
+ * the whole store, size 0; else d without one trailing slash, plus "/"). `scratch` has room for
+ * LIMIT_KEY_BYTES + 1. */
+slice_t rpc_directory_prefix(slice_t directory, uint8_t *scratch);
+
+#endif

@@ -1,0 +1,53 @@
+/* kv.h: the ordered-store seam under the state: get, iterate, batch, snapshot.
+ *
+ * Production uses LevelDB (kv_leveldb.c); the simulator and tests use kv_memory.c, which is tested
+ * against LevelDB with the same random operations. Every call returns 0 or a DRAX_E… (DRAX_ENOTFOUND,
+ * DRAX_EIO, DRAX_ECORRUPT, DRAX_ENOSPC, DRAX_ENOMEM, DRAX_EINUSE).
+ */
+#ifndef DRAX_STORE_KV_H
+#define DRAX_STORE_KV_H
+
+#include <stdbool.h>
+
+#include "broker/pack.h"
+
+typedef struct kv kv_t;
+typedef struct kv_iterator kv_iterator_t;
+typedef struct kv_snapshot kv_snapshot_t;
+typedef struct kv_batch kv_batch_t;
+
+/* Opens (and with `create` makes) the store in `directory`. paranoid_checks on. */
+int kv_leveldb_open(kv_t **out, const char *directory, bool create);
+int kv_memory_open(kv_t **out);
+
+void kv_close(kv_t **self);
+
+/* The value of `key`, appended to `value` after it was emptied. Thread-safe. */
+int kv_get(kv_t *self, slice_t key, buffer_t *value);
+
+kv_batch_t *kv_batch_new(kv_t *self);
+void kv_batch_put(kv_batch_t *self, slice_t key, slice_t value);
+void kv_batch_delete(kv_batch_t *self, slice_t key);
+void kv_batch_destroy(kv_batch_t **self);
+/* Applies the batch atomically; `sync`: durable on return. May stall. Thread-safe. */
+int kv_write(kv_t *self, kv_batch_t *batch, bool sync);
+
+/* A consistent view. NULL when out of memory. */
+kv_snapshot_t *kv_snapshot_new(kv_t *self);
+void kv_snapshot_destroy(kv_t *self, kv_snapshot_t **snapshot);
+
+/* Iterates `snapshot` (NULL: the present). Not positioned at first. Keys and values are borrowed
+ * until the next move. kv_iterator_error must be read after the iterator became invalid. */
+kv_iterator_t *kv_iterator_new(kv_t *self, kv_snapshot_t *snapshot);
+void kv_iterator_destroy(kv_iterator_t **self);
+void kv_iterator_seek(kv_iterator_t *self, slice_t key); /* first key >= `key` */
+void kv_iterator_seek_before(kv_iterator_t *self, slice_t key); /* last key < `key` */
+void kv_iterator_seek_last(kv_iterator_t *self);
+void kv_iterator_next(kv_iterator_t *self);
+void kv_iterator_prev(kv_iterator_t *self);
+bool kv_iterator_valid(const kv_iterator_t *self);
+slice_t kv_iterator_key(const kv_iterator_t *self);
+slice_t kv_iterator_value(const kv_iterator_t *self);
+int kv_iterator_error(const kv_iterator_t *self);
+
+#endif
