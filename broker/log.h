@@ -3,8 +3,11 @@
  *   2026-11-23T08:11:02.123Z info raft: became leader term=7 last=1204
  *
  * One line an event: time (UTC), level, actor, sentence, then key=value pairs. Bytes that are not
- * printable ASCII, and what a peer or client sent, are escaped by the caller through log_escape. A
- * log_t is passed to who needs it; there is no global log. The sink may be the host program's own function.
+ * printable ASCII, and what a peer or client sent, are escaped by the caller through log_escape; control
+ * characters that slip through are escaped here. A line is cut at LIMIT_LOG_LINE_BYTES. A log_t is
+ * passed to who needs it; there is no global log. The sink may be the host program's own function: it
+ * gets the sentence alone, without time, level and actor. Standard error may be a pipe whose reader is
+ * gone: processes that log there ignore SIGPIPE.
  */
 #ifndef DRAX_BROKER_LOG_H
 #define DRAX_BROKER_LOG_H
