@@ -76,14 +76,14 @@ char *log_escape(char *out, size_t out_size, const void *data, size_t size) {
 }
 
 int log_level_parse(const char *text) {
-    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++)
+    for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)
         if (strcmp(text, level_names[level]) == 0)
             return level;
     return -1;
 }
 
 const char *log_level_name(log_level_t level) {
-    return level <= LOG_DEBUG ? level_names[level] : "unknown";
+    return level <= LOG_LEVEL_DEBUG ? level_names[level] : "unknown";
 }
 
 /* Control characters are escaped here, whether or not the caller did; bytes above ASCII stay, so

@@ -52,7 +52,7 @@ static char *capture_end(capture_t *self) {
 
 static void test_line(void **state) {
     (void) state;
-    const log_t log = {.level = LOG_INFO, .actor = "raft"};
+    const log_t log = {.level = LOG_LEVEL_INFO, .actor = "raft"};
     capture_t capture = capture_begin(0);
     errno = EPERM;
     log_info(&log, "became leader term=%d last=%d", 7, 1204);
@@ -75,7 +75,7 @@ static void test_line(void **state) {
 
 static void test_control_characters(void **state) {
     (void) state;
-    const log_t log = {.level = LOG_DEBUG, .actor = "gateway"};
+    const log_t log = {.level = LOG_LEVEL_DEBUG, .actor = "gateway"};
     capture_t capture = capture_begin(0);
     log_warning(&log, "key=%s", "a\nforged line\r\x1b[2J\x7f\t\xc3\xa9\\");
     char *text = capture_end(&capture);
@@ -87,7 +87,7 @@ static void test_control_characters(void **state) {
 
 static void test_long_line_is_cut(void **state) {
     (void) state;
-    const log_t log = {.level = LOG_INFO, .actor = "raft"};
+    const log_t log = {.level = LOG_LEVEL_INFO, .actor = "raft"};
     char *huge = malloc(100000);
     assert_non_null(huge);
     for (int byte = 0; byte < 2; byte++) {
@@ -106,7 +106,7 @@ static void test_long_line_is_cut(void **state) {
 
 static void test_full_pipe_does_not_block(void **state) {
     (void) state;
-    const log_t log = {.level = LOG_INFO, .actor = "raft"};
+    const log_t log = {.level = LOG_LEVEL_INFO, .actor = "raft"};
     capture_t capture = capture_begin(O_NONBLOCK);
     char block[4096] = {0};
     memset(block, '.', sizeof block);
@@ -140,12 +140,13 @@ static void sink_take(void *hint, log_level_t level, const char *actor, const ch
 static void test_sink(void **state) {
     (void) state;
     sink_t sink = {0};
-    const log_t log = {.level = LOG_WARNING, .actor = "storage", .sink = sink_take, .hint = &sink};
+    const log_t log = {
+        .level = LOG_LEVEL_WARNING, .actor = "storage", .sink = sink_take, .hint = &sink};
     log_info(&log, "below the level");
     assert_int_equal(sink.calls, 0);
     log_warning(&log, "disk is %s", "slow\n");
     assert_int_equal(sink.calls, 1);
-    assert_int_equal(sink.level, LOG_WARNING);
+    assert_int_equal(sink.level, LOG_LEVEL_WARNING);
     assert_string_equal(sink.actor, "storage");
     assert_string_equal(sink.text, "disk is slow\\n");
 }
@@ -169,20 +170,20 @@ static void test_escape(void **state) {
 
 static void test_levels(void **state) {
     (void) state;
-    assert_int_equal(log_level_parse("error"), LOG_ERROR);
-    assert_int_equal(log_level_parse("warning"), LOG_WARNING);
-    assert_int_equal(log_level_parse("info"), LOG_INFO);
-    assert_int_equal(log_level_parse("debug"), LOG_DEBUG);
+    assert_int_equal(log_level_parse("error"), LOG_LEVEL_ERROR);
+    assert_int_equal(log_level_parse("warning"), LOG_LEVEL_WARNING);
+    assert_int_equal(log_level_parse("info"), LOG_LEVEL_INFO);
+    assert_int_equal(log_level_parse("debug"), LOG_LEVEL_DEBUG);
     assert_int_equal(log_level_parse("Info"), -1);
     assert_int_equal(log_level_parse(""), -1);
-    assert_string_equal(log_level_name(LOG_WARNING), "warning");
+    assert_string_equal(log_level_name(LOG_LEVEL_WARNING), "warning");
 }
 
 #define WRITERS 4
 #define LINES 500
 
 static void *writer_run(void *hint) {
-    const log_t log = {.level = LOG_INFO, .actor = "raft"};
+    const log_t log = {.level = LOG_LEVEL_INFO, .actor = "raft"};
     char filler[601];
     memset(filler, *(const char *) hint, sizeof filler - 1);
     filler[sizeof filler - 1] = '\0';
