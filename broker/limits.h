@@ -44,6 +44,10 @@
 #define LIMIT_ENTRY_CACHE_BYTES (8u << 20)     /* durable entries raft keeps in memory */
 #define LIMIT_READS_PENDING 4096u              /* read-index requests of one raft actor */
 
+/* ---- configuration and logs ---- */
+#define LIMIT_CONFIG_BYTES 65536u              /* a larger configuration file is refused */
+#define LIMIT_LOG_LINE_BYTES 4096u              /* a longer line is cut; no more than PIPE_BUF */
+
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
 #define LIMIT_ADDR_BYTES 262u                  /* HOST:PORT with its NUL */
