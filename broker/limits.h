@@ -71,6 +71,10 @@
 #define EXPIRY_SLACK_MS 100u                   /* expiries are proposed this long after they are due */
 #define EXPIRY_BATCH 1000u                     /* keys in one expiry command */
 
+#define SESSION_ANSWERS 1024u                  /* exactly once: answers kept for one client */
+#define SESSION_IDLE_MS 3600000u               /* a client not heard of for longer may be forgotten */
+#define SESSION_SWEEP 64u                      /* answers forgotten in one entry at most */
+
 /* ---- supervision ---- */
 #define SUPERVISOR_BACKOFF_MIN_MS 100u
 #define SUPERVISOR_BACKOFF_MAX_MS 10000u
