@@ -49,12 +49,22 @@ void gateway_fail(gateway_actor_t *self, uint64_t token, rpc_code_t code, const 
 }
 
 /* An answer to a message that never became a pending request; takes the envelope over. */
+static void answer_at_once(gateway_actor_t *self, envelope_t **envelope, uint32_t msgid,
+                           const buffer_t *outcome) {
+    account_t *account = pendings_account(self->pendings, *envelope);
+    if (!outcome->failed) {
+        response_send(self, account, *envelope, msgid, (slice_t){outcome->data, outcome->size});
+        *envelope = NULL;
+    }
+    if (account)
+        account_settle(self->pendings, account);
+}
+
 static void refuse(gateway_actor_t *self, envelope_t **envelope, uint32_t msgid, rpc_code_t code,
                    const char *text) {
     buffer_t outcome = {0};
     rpc_failure(&outcome, code, text);
-    response_send(self, NULL, *envelope, msgid, (slice_t){outcome.data, outcome.size});
-    *envelope = NULL;
+    answer_at_once(self, envelope, msgid, &outcome);
     buffer_free(&outcome);
 }
 
@@ -90,10 +100,7 @@ static pending_kind_t kind_of(const request_t *request) {
 static void request_local(gateway_actor_t *self, envelope_t **envelope, const request_t *request) {
     buffer_t outcome = {0};
     gateway_local(self, request, &outcome);
-    if (!outcome.failed) {
-        response_send(self, NULL, *envelope, request->msgid, (slice_t){outcome.data, outcome.size});
-        *envelope = NULL;
-    }
+    answer_at_once(self, envelope, request->msgid, &outcome);
     buffer_free(&outcome);
 }
 

@@ -46,7 +46,7 @@ static account_t *account_new(const envelope_t *envelope) {
     return account;
 }
 
-static account_t *account_of(pendings_t *self, const envelope_t *envelope) {
+account_t *pendings_account(pendings_t *self, const envelope_t *envelope) {
     account_t *wanted = account_new(envelope);
     if (!wanted)
         return NULL;
@@ -148,7 +148,7 @@ int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind, 
                   payload_t *bytes, size_t size, uint64_t deadline_ms, uint64_t *token) {
     if (!self->free_count || self->bytes + size > LIMIT_GATEWAY_PENDING_BYTES)
         return DRAX_EAGAIN;
-    account_t *account = account_of(self, *envelope);
+    account_t *account = pendings_account(self, *envelope);
     if (!account)
         return DRAX_EAGAIN;
     if (account->requests >= LIMIT_CLIENT_PENDING || account->bytes + size > LIMIT_CLIENT_PENDING_BYTES) {

@@ -64,6 +64,10 @@ pending_t *pendings_newer(pendings_t *self, const pending_t *pending);
 size_t pendings_count(const pendings_t *self);
 size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind);
 
+/* The account of an envelope's connection, made if need be; NULL: too many, or no memory. For answers to
+ * messages that were never opened; end with account_settle. */
+account_t *pendings_account(pendings_t *self, const envelope_t *envelope);
+
 /* Keeps an answer that the client did not take (both taken over). DRAX_ETOOLARGE: too much waits for it; the
  * answer is dropped. */
 int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, payload_t **response);

@@ -78,7 +78,7 @@
 /* ---- supervision ---- */
 #define SUPERVISOR_BACKOFF_MIN_MS 100u
 #define SUPERVISOR_BACKOFF_MAX_MS 10000u
-#define SUPERVISOR_HEALTHY_MS 60000u
+#define SUPERVISOR_HEALTHY_MS 2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
 
 #endif
