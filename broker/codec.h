@@ -27,13 +27,12 @@ void frames_clear(frames_t *self); /* frees the memory too */
 
 /* Encodes `message` into `out`, replacing what was there. DRAX_ENOMEM; DRAX_EINVAL when the message
  * is not one that a decoder would take (an unknown kind, a block without payload, too many members
- * or entries).
- * `out` is empty after an error. */
+ * or entries). `out` is empty after an error. */
 int codec_encode(frames_t *out, const message_t *message);
 
-/* Decodes one message from a header and `count` payload frames (NULL: an empty one); takes a reference
- * to each payload it keeps. On success the caller owns `out` (message_clear). DRAX_EPROTO, DRAX_EVERSION, DRAX_ENOMEM
- * leave `out` cleared. */
+/* Decodes one message from a header and `count` payload frames (NULL: an empty one); takes a
+ * reference to each payload it keeps. On success the caller owns `out` (message_clear). DRAX_EPROTO,
+ * DRAX_EVERSION, DRAX_ENOMEM leave `out` cleared. */
 int codec_decode(message_t *out, slice_t header, payload_t *const *payloads, size_t count);
 
 /* A membership as msgpack bytes and back: in entries on the wire, in the journal and in the state.
