@@ -34,6 +34,9 @@
 #define LIMIT_BLOCK_COMMANDS 4096u
 #define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body */
 #define LIMIT_MESSAGE_FRAMES 4100u             /* header and one frame an entry */
+#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame */
+#define LIMIT_PEER_FRAME_BYTES (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
+#define LIMIT_OUTLET_FRAME_BYTES 1024          /* what comes back on an outlet is never read */
 #define LIMIT_TURN_MESSAGES 512u               /* messages an actor takes from its inbox in one turn */
 #define LIMIT_LINK_QUEUE 4096u                 /* messages queued on one link (HWM) */
 #define LIMIT_APPEND_BYTES (1u << 20)          /* entries in one APPEND, unless one alone is larger */
@@ -43,6 +46,10 @@
 #define LIMIT_UNCOMMITTED_BYTES (128u << 20)   /* the leader refuses proposals beyond */
 #define LIMIT_ENTRY_CACHE_BYTES (8u << 20)     /* durable entries raft keeps in memory */
 #define LIMIT_READS_PENDING 4096u              /* read-index requests of one raft actor */
+
+/* ---- configuration and logs ---- */
+#define LIMIT_CONFIG_BYTES 65536u              /* a larger configuration file is refused */
+#define LIMIT_LOG_LINE_BYTES 4096u              /* a longer line is cut; no more than PIPE_BUF */
 
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
