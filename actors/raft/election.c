@@ -27,11 +27,22 @@ void election_timer_reset(raft_t *self) {
 void election_tick(raft_t *self) {
     if (self->now_ms < self->deadline_ms)
         return;
-    if (raft_voter(self, self->options.id) && !raft_disk_stalled(self)) {
+    if (election_eligible(self) && !raft_disk_stalled(self))
         election_stand(self, false);
-    } else {
+    else
         become_follower(self, self->term, 0);
-    }
+}
+
+/* A node that its own log removes may still be the only one that can lead, as long as the removal
+ * is not committed: others may lack the entry, and it cannot vote for them (dissertation 4.2.2). */
+bool election_eligible(const raft_t *self) {
+    const raft_log_t *log = &self->log;
+    if (raft_voter(self, self->options.id))
+        return true;
+    if (log->config_count < 2 || log_config(log)->index <= self->commit)
+        return false;
+    const member_t *member = config_member(&log->configs[log->config_count - 2], self->options.id);
+    return member && member->role == MEMBER_VOTER;
 }
 
 bool election_in_lease(const raft_t *self) {
@@ -75,8 +86,9 @@ static void votes_request(raft_t *self) {
 }
 
 void election_stand(raft_t *self, bool transfer) {
-    assert(self->role != RAFT_LEADER && raft_voter(self, self->options.id));
-    if (transfer || config_voters(log_config(&self->log)) == 1) {
+    assert(self->role != RAFT_LEADER && election_eligible(self));
+    bool alone = config_voters(log_config(&self->log)) == 1 && raft_voter(self, self->options.id);
+    if (transfer || alone) {
         campaign(self, transfer);
         return;
     }

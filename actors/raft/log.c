@@ -40,7 +40,7 @@ static int boot_check(const raft_boot_t *boot) {
     if (boot->runs[0].index != boot->first_index - 1)
         return DRAX_EINVAL;
     for (size_t i = 0; i < boot->run_count; i++) {
-        if (boot->runs[i].term > boot->term || boot->runs[i].index > boot->last_index)
+        if (boot->runs[i].term > RAFT_NUMBER_MAX || boot->runs[i].index > boot->last_index)
             return DRAX_EINVAL;
         if (i > 0 && (boot->runs[i].index <= boot->runs[i - 1].index ||
                       boot->runs[i].term < boot->runs[i - 1].term))

@@ -76,6 +76,12 @@ int raft_new(raft_t **out, const raft_options_t *options, const raft_boot_t *boo
     self->term = boot->term;
     self->vote = boot->vote;
     self->role = RAFT_FOLLOWER;
+    uint64_t last_term = log_term(&self->log, self->log.last);
+    if (last_term > self->term) { /* a snapshot of a term this node has not heard of otherwise */
+        self->term = last_term;
+        self->vote = 0;
+        self->hard_dirty = true;
+    }
     self->commit = self->commit_reported = boot->applied;
     self->no_space = boot->no_space;
     election_timer_reset(self);
@@ -198,8 +204,8 @@ void raft_space(raft_t *self, bool no_space) {
 
 void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
                    const config_t *config) {
-    if (self->role == RAFT_LEADER)
-        become_follower(self, self->term, 0);
+    if (self->role == RAFT_LEADER || term > self->term)
+        become_follower(self, term > self->term ? term : self->term, 0);
     if (log_reset(&self->log, index, term, time_ms, config))
         return;
     for (size_t i = 0; i < self->write_count; i++)

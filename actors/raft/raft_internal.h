@@ -248,6 +248,7 @@ void election_tick(raft_t *self);
 /* Stands for pre-election, or for election where that needs nobody else or the leader asked. */
 void election_stand(raft_t *self, bool transfer);
 void election_written(raft_t *self);
+bool election_eligible(const raft_t *self);
 void become_follower(raft_t *self, uint64_t term, uint64_t leader);
 bool election_log_fresh(const raft_t *self, const message_vote_t *vote);
 void handle_pre_vote(raft_t *self, const message_t *message);
