@@ -46,6 +46,7 @@
 
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
+#define LIMIT_OPENED_CONFIGS 1024u             /* memberships in one OPENED */
 #define LIMIT_ADDR_BYTES 262u                  /* HOST:PORT with its NUL */
 #define LIMIT_PATH_BYTES 4096u
 
