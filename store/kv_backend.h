@@ -1,7 +1,8 @@
 /* kv_backend.h: what an ordered store implements to stand under kv.h.
  *
  * Only kv.c, the implementations and tests that put a faulty store in between include this. Each
- * handle begins with a pointer to its backend, so that kv.c can pass a call on without knowing whose it is.
+ * handle begins with a pointer to its backend, so that kv.c can pass a call on without knowing
+ * whose it is.
  */
 #ifndef DRAX_STORE_KV_BACKEND_H
 #define DRAX_STORE_KV_BACKEND_H

@@ -11,7 +11,8 @@
  * Invariant: after a write that failed nothing more is written to the same open database. LevelDB
  * may have left half a record in its log, and what follows such a record is lost at the next open.
  * The next write closes the database and opens it again first, which cuts the half record off; that
- * needs all iterators and snapshots closed (DRAX_EAGAIN until then). So a full disk heals by itself.
+ * needs all iterators and snapshots closed (DRAX_EAGAIN until then). So a full disk heals by
+ * itself.
  */
 #include "store/kv_backend.h"
 
@@ -35,8 +36,8 @@ typedef struct store {
     leveldb_filterpolicy_t *bloom;
     leveldb_readoptions_t *get_options;
     leveldb_writeoptions_t *write_options, *sync_options;
-    pthread_rwlock_t lock; /* held for writing only while the database is opened again */
-    leveldb_t *db;         /* NULL when that failed; guarded by `lock` */
+    pthread_rwlock_t lock;      /* held for writing only while the database is opened again */
+    leveldb_t *db;              /* NULL when that failed; guarded by `lock` */
     pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
     bool write_failed;          /* so the database must be opened again */
     pthread_mutex_t views_lock;
@@ -266,7 +267,8 @@ static kv_batch_t *store_batch_new(kv_t *kv) {
 }
 
 static void store_batch_put(kv_batch_t *kv, slice_t key, slice_t value) {
-    leveldb_writebatch_put(((batch_ops_t *) kv)->ops, chars(key), key.size, chars(value), value.size);
+    leveldb_writebatch_put(((batch_ops_t *) kv)->ops, chars(key), key.size, chars(value),
+                           value.size);
 }
 
 static void store_batch_delete(kv_batch_t *kv, slice_t key) {

@@ -1,13 +1,15 @@
-/* kv_memory.c: an ordered store in memory that behaves as LevelDB does, for tests and the simulator.
+/* kv_memory.c: an ordered store in memory that behaves as LevelDB does, for tests and the
+ * simulator.
  *
  * Owns: every version of every key, in a tree sorted by key and then by falling sequence number. A
- * view (snapshot or iterator) is a sequence number: it sees, of each key, the newest version that is not
- * above its own. Must not know what the keys mean.
+ * view (snapshot or iterator) is a sequence number: it sees, of each key, the newest version that
+ * is not above its own. Must not know what the keys mean.
  *
  * Invariants
- *  1. Sequence numbers begin at 1 and grow with each operation; all of one batch become visible at once.
- *  2. Without open views each key has one version and none is a tombstone. Old versions that a view may
- *     need stay until the last view is closed.
+ *  1. Sequence numbers begin at 1 and grow with each operation; all of one batch become visible at
+ * once.
+ *  2. Without open views each key has one version and none is a tombstone. Old versions that a view
+ * may need stay until the last view is closed.
  *  3. The mutex guards the tree; the bytes of a version never change while it is in the tree.
  */
 #include <bsd/sys/queue.h>
@@ -62,7 +64,7 @@ static int version_compare(const version_t *a, const version_t *b) {
     return order ? order : (a->seq < b->seq) - (a->seq > b->seq);
 }
 
-RB_GENERATE_STATIC(version_tree, version, link, version_compare)
+RB_GENERATE_INTERNAL(version_tree, version, link, version_compare, static __attribute__((unused)))
 
 /* The first version at or after (key, seq) in the order of the tree. */
 static version_t *tree_find(store_t *self, slice_t key, uint64_t seq) {

@@ -21,8 +21,7 @@ static void key_pass(merge_t *self) {
         if (node && kv_key_compare(overlay_node_key(node), self->key) == 0)
             self->nodes[i] = self->reverse ? overlay_prev(node) : overlay_next(node);
     }
-    if (kv_iterator_valid(self->kv) &&
-        kv_key_compare(kv_iterator_key(self->kv), self->key) == 0) {
+    if (kv_iterator_valid(self->kv) && kv_key_compare(kv_iterator_key(self->kv), self->key) == 0) {
         if (self->reverse)
             kv_iterator_prev(self->kv);
         else

@@ -30,7 +30,7 @@ static int node_compare(const overlay_node_t *a, const overlay_node_t *b) {
     return kv_key_compare(overlay_node_key(a), overlay_node_key(b));
 }
 
-RB_GENERATE_STATIC(node_tree, overlay_node, link, node_compare)
+RB_GENERATE_INTERNAL(node_tree, overlay_node, link, node_compare, static __attribute__((unused)))
 
 /* Searches go down the tree by hand: RB_FIND would need a node to compare with. */
 overlay_node_t *overlay_find(const overlay_t *self, slice_t key) {

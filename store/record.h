@@ -4,19 +4,17 @@
  *
  *   store    = pair*                                 all numbers are big-endian
  *   pair     = "k" key            -> user            a user's key
- *            | "o" node:u64       -> boot:u64 last:u64              origin: blocks of a node's gateway
- *            | "s" client         -> session         exactly once: a client
- *            | "s" client seq:u64 -> answer          … and its answer to one request
- *            | "t" due_ms:u64 key -> ""              derived: keys by when they are due
- *            | "u" used_ms:u64 client -> ""          derived: sessions by their last use
- *            | "m"                -> meta            see meta.h
- *   client   = length:u8 byte{length}
- *   user     = index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value
- *   session  = used_ms:u64 count:u64 low:u64 high:u64 floor:u64
- *   answer   = arguments:u64 code:u8 index:u64 revision:u64 deleted:u64
+ *            | "o" node:u64       -> boot:u64 last:u64              origin: blocks of a node's
+ * gateway | "s" client         -> session         exactly once: a client | "s" client seq:u64 ->
+ * answer          … and its answer to one request | "t" due_ms:u64 key -> ""              derived:
+ * keys by when they are due | "u" used_ms:u64 client -> ""          derived: sessions by their last
+ * use | "m"                -> meta            see meta.h client   = length:u8 byte{length} user =
+ * index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value session  = used_ms:u64
+ * count:u64 low:u64 high:u64 floor:u64 answer   = arguments:u64 code:u8 index:u64 revision:u64
+ * deleted:u64
  *
- * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot carries
- * them alone. t and u follow from them.
+ * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
+ * carries them alone. t and u follow from them.
  *
  *   hash of k  = XXH3(value, seed XXH3(first 40 bytes of the record, seed XXH3(pair key)))
  *   hash of o, s = XXH3(record, seed XXH3(pair key))
@@ -46,8 +44,8 @@ typedef struct record_key {
 
 slice_t record_key(const record_key_t *self);
 
-/* Builders; the parts must be within the limits of the contract (a directory's prefix, one byte longer
- * than a key, fits as well). */
+/* Builders; the parts must be within the limits of the contract (a directory's prefix, one byte
+ * longer than a key, fits as well). */
 void record_key_user(record_key_t *out, slice_t key);
 void record_key_origin(record_key_t *out, uint64_t node);
 void record_key_session(record_key_t *out, slice_t client);
@@ -77,7 +75,8 @@ typedef struct record {
 } record_t;
 
 int record_parse(slice_t bytes, record_t *out); /* DRAX_ECORRUPT; `value` borrows */
-/* Sets self->hash, for the pair key `key`, and writes RECORD_HEADER_BYTES and the value to `out`. */
+/* Sets self->hash, for the pair key `key`, and writes RECORD_HEADER_BYTES and the value to `out`.
+ */
 void record_write(record_t *self, slice_t key, uint8_t *out);
 uint64_t record_hash(const record_t *self, slice_t key);
 
@@ -140,7 +139,8 @@ static inline void be32_write(uint8_t *out, uint32_t value) {
 }
 
 static inline uint32_t be32_read(const uint8_t *bytes) {
-    return (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 | (uint32_t) bytes[2] << 8 | bytes[3];
+    return (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 | (uint32_t) bytes[2] << 8 |
+           bytes[3];
 }
 
 #endif

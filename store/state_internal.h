@@ -9,10 +9,10 @@
  *   state_snapshot.c   sending what is flushed;  state_staging.c   receiving it
  *
  * Invariants besides those of state.h
- *  1. After an error in the middle of an entry the overlay is half an entry ahead: `failed` is set, and
- *     nothing is applied or flushed any more.
- *  2. There is a due record for each key with due_ms, and no other; a used record for each session, and
- *     no other; no answer without its session.
+ *  1. After an error in the middle of an entry the overlay is half an entry ahead: `failed` is set,
+ * and nothing is applied or flushed any more.
+ *  2. There is a due record for each key with due_ms, and no other; a used record for each session,
+ * and no other; no answer without its session.
  */
 #ifndef DRAX_STORE_STATE_INTERNAL_H
 #define DRAX_STORE_STATE_INTERNAL_H
@@ -48,8 +48,8 @@ struct state {
 
 /* ---- single pairs (state.c) ---- */
 
-/* Where a key was found. `node` is its node in the active overlay, if any: for overlay_put. `value` is
- * borrowed until the next lookup or change. */
+/* Where a key was found. `node` is its node in the active overlay, if any: for overlay_put. `value`
+ * is borrowed until the next lookup or change. */
 typedef struct found {
     overlay_node_t *node;
     slice_t value;
@@ -79,7 +79,8 @@ typedef struct user {
 
 /* `key` is as the client gave it. 0 (see `exists`), or an error. */
 int user_load(state_t *self, slice_t key, user_t *out);
-/* Writes the key at `revision`; due_ms 0: for ever. The user is void after this, as after a delete. */
+/* Writes the key at `revision`; due_ms 0: for ever. The user is void after this, as after a delete.
+ */
 int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64_t revision);
 int user_delete(state_t *self, user_t *user);
 /* Deletes all keys that begin with `prefix`; *deleted is how many. */
@@ -104,8 +105,8 @@ typedef struct session_use {
     session_t session;
 } session_use_t;
 
-/* For a request with client and seq: 1 when it is answered already, or refused, with `out`; 0 when it
- * is to be applied, and then session_end keeps its answer. */
+/* For a request with client and seq: 1 when it is answered already, or refused, with `out`; 0 when
+ * it is to be applied, and then session_end keeps its answer. */
 int session_begin(state_t *self, const request_t *request, session_use_t *use, outcome_t *out);
 int session_end(state_t *self, session_use_t *use, const outcome_t *outcome);
 /* Forgets a bounded number of answers of clients that have been idle for long. */
@@ -115,9 +116,7 @@ int session_sweep(state_t *self);
 
 int expiry_add(state_t *self, uint64_t due_ms, slice_t user_key);
 int expiry_remove(state_t *self, uint64_t due_ms, slice_t user_key);
-/* True when a command of a storage block is an EXPIRE; `keys` is its batch then. */
-bool expiry_command(slice_t command, slice_t *keys);
-/* Deletes those of `keys` that are still at the revision named, and due. */
-int expiry_apply(state_t *self, slice_t keys, outcome_t *out);
+/* Deletes those of the keys named that are still at their revision, and due. */
+int expiry_apply(state_t *self, expire_t *command, outcome_t *out);
 
 #endif

@@ -2,13 +2,15 @@
  *
  * Invariants
  *  1. meta.digest, meta.keys and meta.expiring change in the same call as the key.
- *  2. A record's stored hash is right, so that taking a record out of the digest needs its header alone.
+ *  2. A record's stored hash is right, so that taking a record out of the digest needs its header
+ * alone.
  */
 #include "store/state_internal.h"
 
 #include "broker/error.h"
 
-#define TREE_BATCH 1024u /* keys gathered before they are deleted: no change while a walk is open */
+#define TREE_BATCH 1024u /* keys gathered before they are deleted: no change while a walk is open  \
+                          */
 
 int user_load(state_t *self, slice_t key, user_t *out) {
     record_key_user(&out->key, key);
@@ -67,8 +69,8 @@ int user_delete(state_t *self, user_t *user) {
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }
 
-/* Gathers up to TREE_BATCH keys from `from` on that begin with `prefix`: each as its size, its bytes
- * and the header of its record. */
+/* Gathers up to TREE_BATCH keys from `from` on that begin with `prefix`: each as its size, its
+ * bytes and the header of its record. */
 static int tree_gather(state_t *self, slice_t prefix, slice_t from, size_t *count) {
     merge_t walk;
     int rc = state_walk(self, &walk);
