@@ -194,7 +194,7 @@ int journal_open(journal_t **out, const fs_t *fs, const char *directory,
     self->segment_bytes &= ~(uint64_t) (RECORD_ALIGN - 1);
     self->salt = options ? options->salt : 0;
     self->directory = strdup(directory);
-    int rc = self->directory ? log_reserve(self, NULL, 1) : DRAX_ENOMEM;
+    int rc = self->directory ? journal_log_reserve(self, NULL, 1) : DRAX_ENOMEM;
     if (rc == 0) {
         self->runs[0] = (term_run_t){0, 0};
         self->run_count = 1;

@@ -278,7 +278,7 @@ static int records_walk(recovery_t *self, segment_t *segment) {
         const char *objection = record_objection(journal, segment, offset, &record);
         if (objection)
             return corrupt(self, segment->sequence, offset, objection);
-        int rc = log_reserve(journal, segment, 1);
+        int rc = journal_log_reserve(journal, segment, 1);
         if (rc != 0)
             return rc;
         log_apply(journal, segment, offset, &record);
