@@ -236,11 +236,12 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
 static void deliver(mail_t *self, message_t *message, bool from_peer, uint64_t now_ms) {
     bool known = (unsigned) message->actor < ACTOR_END;
     if (from_peer) {
+        message->actor = ACTOR_NONE; /* whatever it says, it is no actor of this node */
         if (message_is_peer(message->kind))
             self->options.ops->receive(self->options.self, message, now_ms);
     } else if (known && message->kind == MESSAGE_HELLO) {
         hello_receive(self, message, now_ms);
-    } else if (known && message->to_boot == self->options.boot &&
+    } else if (known && message->from_boot && message->to_boot == self->options.boot &&
                message->from_boot == self->neighbours[message->actor].boot) {
         self->options.ops->receive(self->options.self, message, now_ms);
     }
