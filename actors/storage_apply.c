@@ -180,9 +180,10 @@ static void flush_done(worker_job_t *job) {
         else
             log_info(self->log, "space for the state again");
     }
-    if (full)
+    if (full) {
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
-    else if (rc || self->flush_code) {
+        self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */
+    } else if (rc || self->flush_code) {
         log_error(self->log, "flush failed: %s", error_text(self->flush_code ? self->flush_code : rc));
         self->fatal = self->flush_code ? self->flush_code : rc;
     } else if (storage_compact(self) != 0) {
