@@ -200,6 +200,8 @@ void storage_fetch(storage_actor_t *self, const message_t *message) {
                                .max_bytes = message->fetch.max_bytes}};
     out.fetch.code =
         journal_read(self->journal, message->fetch.from, message->fetch.max_bytes, &out.fetch.entries);
+    while (out.fetch.entries.count > LIMIT_APPEND_ENTRIES) /* they will be one APPEND */
+        entry_clear(&out.fetch.entries.items[--out.fetch.entries.count]);
     if (out.fetch.code == DRAX_ECORRUPT || out.fetch.code == DRAX_EIO) {
         log_error(self->log, "journal read failed from=%llu: %s",
                   (unsigned long long) message->fetch.from, error_text(out.fetch.code));
