@@ -26,6 +26,7 @@
 #define LIMIT_GATEWAY_PENDING 65536u           /* of all connections */
 #define LIMIT_GATEWAY_PENDING_BYTES (256u << 20)
 #define LIMIT_CLIENT_UNSENT_BYTES (32u << 20)  /* answers a connection has not taken yet */
+#define LIMIT_GATEWAY_UNSENT_BYTES (256u << 20) /* of all connections */
 #define LIMIT_REQUEST_TIMEOUT_MS 4500u         /* then UNAVAILABLE or TIMEOUT */
 #define LIMIT_CLIENT_CONNECTIONS 65536u
 
