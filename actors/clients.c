@@ -57,7 +57,7 @@ int clients_new(clients_t **out, void *context, const char *address, char *detai
         return DRAX_ENOMEM;
     zmq_msg_init(&self->frame);
     char endpoint[ENDPOINT_BYTES];
-    endpoint_tcp(endpoint, address);
+    endpoint_tcp_bind(endpoint, address);
     self->socket = zmq_socket(context, ZMQ_ROUTER);
     int rc = self->socket ? options_set(self->socket) : DRAX_EIO;
     if (rc == 0 && zmq_bind(self->socket, endpoint) != 0) {

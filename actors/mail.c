@@ -338,7 +338,7 @@ int mail_new(mail_t **out, const mail_options_t *options, char *detail, size_t d
     endpoint_local(options, options->actor, endpoint);
     int rc = link_inbox_new(&self->inbox, options->context, LINK_LOCAL, endpoint, detail, detail_size);
     if (rc == 0 && options->raft_bind) {
-        endpoint_tcp(endpoint, options->raft_bind);
+        endpoint_tcp_bind(endpoint, options->raft_bind);
         rc = link_inbox_new(&self->peer_inbox, options->context, LINK_PEER, endpoint, detail,
                             detail_size);
     }
