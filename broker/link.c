@@ -81,6 +81,7 @@ int link_send(link_outlet_t *self, const message_t *message) {
         rc = outgoing_send(self);
     while (self->count > 0)
         zmq_msg_close(&self->outgoing[--self->count]); /* empty where it was sent */
+    frames_reset(&self->frames);
     return rc;
 }
 
