@@ -71,6 +71,8 @@ static int append_check(const journal_t *self, const entry_t *entries, size_t co
 static int append_truncate(append_t *append, journal_t *self, uint64_t index) {
     uint64_t time_ms = 0;
     int rc = log_time_at(self, index, &time_ms);
+    if (rc == DRAX_EIO)
+        self->dead = true;
     append->items[append->count++].record = (record_t){
         .kind = RECORD_TRUNCATE,
         .index = index,
@@ -194,7 +196,7 @@ int journal_open(journal_t **out, const fs_t *fs, const char *directory,
     self->segment_bytes &= ~(uint64_t) (RECORD_ALIGN - 1);
     self->salt = options ? options->salt : 0;
     self->directory = strdup(directory);
-    int rc = self->directory ? log_reserve(self, NULL, 1) : DRAX_ENOMEM;
+    int rc = self->directory ? journal_log_reserve(self, NULL, 1) : DRAX_ENOMEM;
     if (rc == 0) {
         self->runs[0] = (term_run_t){0, 0};
         self->run_count = 1;

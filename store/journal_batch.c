@@ -165,13 +165,13 @@ static int batch_reserve(batch_t *self) {
         staging += item->record.length <= JOURNAL_COPY_BYTES ? item->record.length : 0;
         per_segment++;
         if (i + 1 == self->count || self->items[i + 1].segment != item->segment) {
-            rc = log_reserve(self->journal, self->segments[item->segment], per_segment);
+            rc = journal_log_reserve(self->journal, self->segments[item->segment], per_segment);
             per_segment = 0;
         }
     }
     /* The list of runs is the journal's: it needs room for all of them at once. */
     if (rc == 0)
-        rc = log_reserve(self->journal, NULL, self->count);
+        rc = journal_log_reserve(self->journal, NULL, self->count);
     if (rc != 0)
         return rc;
     staging += self->segment_count * (HEADER_BYTES + RECORD_BYTES);

@@ -107,7 +107,7 @@ int segments_tidy(journal_t *self);
 
 /* Room for `count` more runs, and in `segment` (may be NULL) for `count` more points, so that
  * log_apply cannot fail. */
-int log_reserve(journal_t *self, segment_t *segment, size_t count);
+int journal_log_reserve(journal_t *self, segment_t *segment, size_t count);
 /* The record at `offset` of `segment` counts: brings log, hard state and first_sequence up to date.
  * An ENTRY must be the log's next and have its room. */
 void log_apply(journal_t *self, segment_t *segment, uint64_t offset, const record_t *record);

@@ -196,7 +196,7 @@ static int reader_find(reader_t *self, uint64_t index, record_t *record, const u
 
 /* ---- changing ---- */
 
-int log_reserve(journal_t *self, segment_t *segment, size_t count) {
+int journal_log_reserve(journal_t *self, segment_t *segment, size_t count) {
     if (self->run_count + count > self->run_capacity) {
         size_t capacity = (self->run_count + count) * 2;
         term_run_t *runs = realloc(self->runs, capacity * sizeof *runs);
