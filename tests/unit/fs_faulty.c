@@ -53,6 +53,7 @@ struct fs_faulty {
     uint64_t stop_at;
     bool stopped;
     uint64_t limit;
+    bool background;
 };
 
 struct fs_file {
@@ -170,6 +171,13 @@ static void node_settle_some(fs_faulty_t *self, node_t *node) {
     }
     if (node->size_dirty && coin(self))
         node->disk_size = node->size;
+}
+
+/* Some sectors reach the disk before anyone asks; they may still be overwritten, and lost then. */
+static void node_write_back(fs_faulty_t *self, node_t *node) {
+    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++)
+        if (node->dirty[sector] && coin(self))
+            sector_settle(node, sector, 0, SECTOR);
 }
 
 /* What the disk has is all there is. */
@@ -395,6 +403,8 @@ static int faulty_pwritev(fs_file_t *file, struct iovec *parts, int count, uint6
         offset += size;
         allowed -= size;
     }
+    if (self->background && fs_faulty_random(&self->random) % 4 == 0)
+        node_write_back(self, file->node);
     return code;
 }
 
@@ -535,6 +545,7 @@ static int faulty_remove_tree(void *hint, const char *path) {
 fs_faulty_t *fs_faulty_new(uint64_t seed) {
     fs_faulty_t *self = checked(calloc(1, sizeof *self));
     self->random = seed;
+    self->background = seed % 2 == 0;
     self->fs = (fs_t){
         .self = self,
         .open = faulty_open,

@@ -221,14 +221,19 @@ static bool full_run(uint64_t seed, uint64_t fault, uint64_t times) {
             continue;
         assert_int_equal(rc, DRAX_ENOSPC);
         assert_false(journal_dead(self.journal));
-        model_forget(&self.model, before);
-        assert_true(model_match(&self.model, before - 1, self.journal) >= 0);
+        assert_true(model_match(&self.model, before - 1, self.journal) == (int) before - 1);
+        reached = true;
+        /* One in three times the machine stops now. Where the remains of the failed write could not
+         * be wiped either, they may show, as any write that was not synced. */
+        bool stop = (seed + fault) % 3 == 0;
+        if (!stop || times == 1)
+            model_forget(&self.model, before);
+        if (stop)
+            break;
         assert_int_equal(journal_sync(self.journal), 0);
         model_sync(&self.model);
-        /* Sometimes something shorter is written first, so that remains of the failed write would
-         * show. */
         fs_faulty_fail(self.disk, 1, 0, 0);
-        reached = true;
+        /* Sometimes something else is written first, so that the remains would show. */
         self.random = random + (i % 2);
     }
     self.random += fault;
@@ -271,7 +276,22 @@ static void test_full_disk(void **state) {
             model_forget(&self.model, before);
     }
     assert_int_equal(rc, DRAX_ENOSPC);
+    for (rc = 0; rc == 0;) {
+        size_t before = self.model.count;
+        rc = bench_append(&self, true, next, 0, 1);
+        if (rc != 0)
+            model_forget(&self.model, before);
+    }
+    assert_int_equal(rc, DRAX_ENOSPC);
     assert_true(journal_no_space(self.journal));
+    /* A batch that would need several segments leaves none behind. */
+    uint64_t used = fs_faulty_used(self.disk);
+    size_t states = self.model.count;
+    fs_faulty_limit(self.disk, used + 2 * SEGMENT);
+    assert_int_equal(bench_append(&self, false, next, 150, 1), DRAX_ENOSPC);
+    model_forget(&self.model, states);
+    assert_int_equal(fs_faulty_used(self.disk), used);
+    fs_faulty_limit(self.disk, used + 100);
     assert_true(fs_faulty_used(self.disk) >= 3 * SEGMENT);
     assert_true(model_match(&self.model, self.model.count - 1, self.journal) >= 0);
     assert_int_equal(bench_sync(&self), 0);
