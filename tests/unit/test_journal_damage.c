@@ -239,6 +239,30 @@ static void test_cut_stays_cut(void **state) {
     bench_end(&self);
 }
 
+/* A batch over many segments, torn at its beginning, and the machine stops at each call of the
+ * repair. */
+static void test_cut_many_segments(void **state) {
+    (void) state;
+    bool reached = true;
+    for (uint64_t fault = 1; reached; fault++) {
+        bench_t self;
+        bench_begin(&self, fault);
+        assert_int_equal(bench_open(&self), 0);
+        assert_int_equal(bench_append(&self, true, 1, 60, 1), 0);
+        journal_close(&self.journal);
+        fs_faulty_flip(self.disk, "j/0000000000000001.seg", HEADER_BYTES + 20, 1);
+        assert_true(fs_faulty_size(self.disk, "j/0000000000000004.seg") > 0);
+        fs_faulty_stop(self.disk, fault);
+        (void) bench_open(&self);
+        reached = fs_faulty_stopped(self.disk);
+        journal_close(&self.journal);
+        fs_faulty_crash(self.disk, FS_CRASH_RANDOM);
+        bench_recover(&self, fault, fault);
+        assert_int_equal(fs_faulty_size(self.disk, "j/0000000000000002.seg"), -1);
+        bench_end(&self);
+    }
+}
+
 /* What a restarted process has read counts as durable, so it must be: the sync that failed before
  * dropped it. */
 static void test_failed_sync(void **state) {
@@ -316,6 +340,7 @@ int main(void) {
         cmocka_unit_test(test_missing_oldest_after_compact),
         cmocka_unit_test(test_rot_while_open),
         cmocka_unit_test(test_cut_stays_cut),
+        cmocka_unit_test(test_cut_many_segments),
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_forged_record),
         cmocka_unit_test(test_other_version),
