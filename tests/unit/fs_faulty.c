@@ -395,6 +395,14 @@ static int faulty_remove_tree(void *hint, const char *path) {
     return 0;
 }
 
+static int faulty_space(void *hint, const char *path, uint64_t *bytes) {
+    fs_faulty_t *self = hint;
+    (void) path;
+    uint64_t used = fs_faulty_used(self);
+    *bytes = self->limit == 0 ? UINT64_MAX : used < self->limit ? self->limit - used : 0;
+    return 0;
+}
+
 /* ---- life ---- */
 
 fs_faulty_t *fs_faulty_new(uint64_t seed) {
@@ -416,6 +424,7 @@ fs_faulty_t *fs_faulty_new(uint64_t seed) {
         .sync_dir = faulty_sync_dir,
         .list = faulty_list,
         .remove_tree = faulty_remove_tree,
+        .space = faulty_space,
     };
     return self;
 }
