@@ -387,7 +387,7 @@ void sim_restart(sim_t *self, uint64_t id) {
     node->read_next = 1;
     node->read_done = 0;
     node->led_term = 0;
-    int rc = raft_new(&node->core, &options, &boot, self->now_ms);
+    int rc = raft_new(&node->core, &options, &boot, self->now_ms + node->skew_ms);
     free(runs);
     free(configs);
     if (rc)
@@ -584,6 +584,9 @@ void sim_duplicate(sim_t *self, size_t at) {
 /* ---- after every event ---- */
 
 static void commit_check(sim_t *self, sim_node_t *node, uint64_t commit) {
+    if (commit > self->history_last && view_term(node, commit) != raft_term(node->core))
+        violated(self, "%llu counts %llu/%llu of an earlier term", U(node->id), U(commit),
+                 U(view_term(node, commit)));
     for (uint64_t index = node->commit + 1; index <= commit; index++) {
         uint64_t term = view_term(node, index);
         if (index > self->history_last) {
@@ -697,7 +700,7 @@ void sim_process(sim_t *self, sim_node_t *node) {
 }
 
 void sim_tick(sim_t *self, sim_node_t *node) {
-    raft_tick(node->core, self->now_ms);
+    raft_tick(node->core, self->now_ms + node->skew_ms);
     sim_process(self, node);
 }
 

@@ -40,6 +40,7 @@ typedef struct sim_node {
     entries_t log;        /* first .. */
     uint64_t flushed;     /* what a restart knows to be applied */
     bool no_space;
+    uint64_t skew_ms; /* its clock is ahead of the others' */
     /* volatile */
     sim_write_t *writes;
     size_t write_count, write_capacity;
