@@ -362,8 +362,6 @@ uint64_t raft_match(const raft_t *self, uint64_t peer) {
         return 0;
     if (peer == self->options.id)
         return self->log.durable;
-    for (size_t i = 0; i < self->peer_count; i++)
-        if (self->peers[i].id == peer)
-            return self->peers[i].match;
-    return 0;
+    const progress_t *progress = peer_get(self, peer);
+    return progress ? progress->match : 0;
 }

@@ -267,6 +267,7 @@ void follower_flush(raft_t *self);
 
 /* replication.c */
 progress_t *peer_find(raft_t *self, uint64_t id);
+const progress_t *peer_get(const raft_t *self, uint64_t id);
 void peers_sync(raft_t *self); /* as the configuration in force says */
 /* Appends an entry of this term; takes over `config`, references `payload`. Nothing kept on error.
  */

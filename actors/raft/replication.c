@@ -77,11 +77,16 @@ int leader_append(raft_t *self, entry_kind_t kind, payload_t *payload, config_t 
 
 /* ---- peers ---- */
 
-progress_t *peer_find(raft_t *self, uint64_t id) {
+const progress_t *peer_get(const raft_t *self, uint64_t id) {
     for (size_t i = 0; i < self->peer_count; i++)
         if (self->peers[i].id == id)
             return &self->peers[i];
     return NULL;
+}
+
+progress_t *peer_find(raft_t *self, uint64_t id) {
+    const progress_t *peer = peer_get(self, id);
+    return peer ? &self->peers[peer - self->peers] : NULL;
 }
 
 void peers_sync(raft_t *self) {
@@ -264,7 +269,7 @@ static bool quorum_active(const raft_t *self) {
         const member_t *member = &config->members[i];
         if (member->role != MEMBER_VOTER)
             continue;
-        const progress_t *peer = peer_find((raft_t *) self, member->id);
+        const progress_t *peer = peer_get(self, member->id);
         active += member->id == self->options.id ||
                   (peer && self->now_ms - peer->heard_ms < self->options.election_timeout_ms);
     }
@@ -358,7 +363,7 @@ uint64_t quorum_value(const raft_t *self, uint64_t own, uint64_t (*value)(const 
             values[count++] = own;
             continue;
         }
-        const progress_t *peer = peer_find((raft_t *) self, member->id);
+        const progress_t *peer = peer_get(self, member->id);
         values[count++] = peer ? value(peer) : 0;
     }
     assert(count > 0);

@@ -386,6 +386,7 @@ void sim_restart(sim_t *self, uint64_t id) {
     node->commit = node->applied = node->may_apply = node->flushed;
     node->read_next = 1;
     node->read_done = 0;
+    node->read_index = 0;
     node->led_term = 0;
     int rc = raft_new(&node->core, &options, &boot, self->now_ms + node->skew_ms);
     free(runs);
@@ -645,6 +646,8 @@ static void reads_check(sim_t *self, sim_node_t *node, const raft_ready_t *ready
                      U(read->read_id), U(read->index), U(node->read_needs[read->read_id]));
         if (read->read_id > node->read_done)
             node->read_done = read->read_id;
+        if (read->index > node->read_index)
+            node->read_index = read->index;
     }
 }
 

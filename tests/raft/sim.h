@@ -53,6 +53,7 @@ typedef struct sim_node {
     size_t fetch_count;
     uint64_t led_term; /* the last term in which it was seen to lead */
     uint64_t read_next, read_done;
+    uint64_t read_index; /* the greatest a read was given */
     uint64_t read_needs[SIM_READS];
 } sim_node_t;
 

@@ -279,11 +279,28 @@ static bool peace_reached(chaos_t *self, uint64_t target) {
     const config_t *config = raft_config(leader->core);
     for (size_t i = 0; i < config->count; i++) {
         sim_node_t *node = sim_node(sim, config->members[i].id);
-        if (!node || node->applied < target || raft_leader(node->core) != leader->id ||
-            config->members[i].role != MEMBER_VOTER || node->read_done + 1 < node->read_next)
+        if (!node || node->applied < target || node->applied < node->read_index ||
+            raft_leader(node->core) != leader->id || config->members[i].role != MEMBER_VOTER ||
+            node->read_done + 1 < node->read_next)
             return false;
     }
     return true;
+}
+
+static void peace_await(chaos_t *self, uint64_t target) {
+    sim_t *sim = &self->sim;
+    for (uint64_t id = 1; id <= SIM_NODES; id++)
+        if (sim_node(sim, id))
+            (void) sim_read(sim, &sim->nodes[id]);
+    uint64_t end_ms = sim->now_ms + 20000;
+    while (!peace_reached(self, target)) {
+        if (sim->now_ms > end_ms)
+            fail_print(self, "no peace after the faults ended");
+        sim_run(sim, 20, 20);
+        for (uint64_t id = 1; id <= SIM_NODES; id++)
+            if (sim_node(sim, id) && sim->nodes[id].read_done + 1 < sim->nodes[id].read_next)
+                (void) sim_read(sim, &sim->nodes[id]);
+    }
 }
 
 static void seed_run(uint64_t seed, uint64_t steps, bool verbose) {
@@ -305,20 +322,10 @@ static void seed_run(uint64_t seed, uint64_t steps, bool verbose) {
     for (uint64_t i = 0; i < steps; i++)
         play(self);
     peace_begin(self);
-    uint64_t target = 0, end_ms = sim->now_ms + 20000;
-    while (!target || !peace_reached(self, target)) {
-        if (sim->now_ms > end_ms)
-            fail_print(self, "no peace after the faults ended");
-        sim_run(sim, 20, 20);
-        sim_node_t *leader = sim_leader(sim);
-        if (!leader || sim->now_ms < end_ms - 18000)
-            continue;
-        if (!target && sim_propose(sim, leader, "peace") == 0)
-            target = raft_last_index(leader->core);
-        for (uint64_t id = 1; id <= SIM_NODES; id++)
-            if (sim_node(sim, id) && sim->nodes[id].read_done + 1 < sim->nodes[id].read_next)
-                (void) sim_read(sim, &sim->nodes[id]);
-    }
+    /* First the idle cluster must come to terms with what it has; then it takes something new. */
+    peace_await(self, 0);
+    (void) sim_propose(sim, sim_leader(sim), "peace");
+    peace_await(self, raft_last_index(sim_leader(sim)->core));
     sim_clear(sim);
 }
 

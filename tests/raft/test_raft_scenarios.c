@@ -253,8 +253,9 @@ static void do_status(player_t *self, char **words) {
 static void do_timeout(player_t *self, char **words) {
     sim_node_t *node = running(self, words[1]);
     uint64_t deadline_ms = raft_deadline_ms(node->core);
-    if (deadline_ms > self->sim.now_ms)
-        self->sim.now_ms = deadline_ms;
+    uint64_t now_ms = self->sim.now_ms + node->skew_ms;
+    if (deadline_ms > now_ms) /* for this node alone */
+        node->skew_ms += deadline_ms - now_ms;
     sim_tick(&self->sim, node);
 }
 
