@@ -62,8 +62,8 @@ int log_open(raft_log_t *self, const raft_boot_t *boot, uint64_t bytes_max) {
     memset(self, 0, sizeof *self);
     rc = array_reserve((void **) &self->runs, &self->run_capacity, boot->run_count + 1,
                        sizeof *self->runs);
-    if (rc == 0 && boot->config_count)
-        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count,
+    if (rc == 0) /* room for one at all times: log_reset must not fail */
+        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count + 1,
                            sizeof *self->configs);
     if (rc) {
         log_close(self);
@@ -231,12 +231,8 @@ void log_compact(raft_log_t *self, uint64_t first) {
         self->cached = first;
 }
 
-int log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-              const config_t *config) {
-    int rc =
-        array_reserve((void **) &self->configs, &self->config_capacity, 1, sizeof *self->configs);
-    if (rc)
-        return rc;
+void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
+               const config_t *config) {
     while (self->count)
         front_drop(self);
     self->runs[0] = (term_run_t){index, term};
@@ -247,7 +243,6 @@ int log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
     self->last = self->offered = self->durable = index;
     self->cached = index + 1;
     self->last_time_ms = time_ms;
-    return 0;
 }
 
 const config_t *log_config(const raft_log_t *self) {
