@@ -130,7 +130,8 @@ uint64_t log_find_term(const raft_log_t *self, uint64_t index, uint64_t term) {
 int log_reserve(raft_log_t *self, size_t count, size_t configs) {
     /* Moved only when at least as much was dropped as is left, so that an append costs no more than
      * a constant in the long run. */
-    if (self->head >= self->count && self->head + self->count + count > self->capacity) {
+    if (self->head && self->head >= self->count &&
+        self->head + self->count + count > self->capacity) {
         memmove(self->items, self->items + self->head, self->count * sizeof *self->items);
         self->head = 0;
     }
