@@ -119,6 +119,8 @@ void call_lost(call_t *self, uint64_t now_ms) {
 void call_refused(call_t *self, int error, const char *detail, uint64_t now_ms) {
     assert(self->state == CALL_SENT);
     uint64_t attempt_ms = now_ms - self->sent_ms;
+    if (attempt_ms < CLIENT_ATTEMPT_MIN_MS)
+        attempt_ms = CLIENT_ATTEMPT_MIN_MS;
     unsigned shift = self->retries < 8 ? self->retries : 8;
     uint64_t pause_ms = (uint64_t) CLIENT_RETRY_MIN_MS << shift;
     if (pause_ms > CLIENT_RETRY_MAX_MS)

@@ -29,6 +29,9 @@
 
 /* A gateway answers within 5 s; one that has not by then does not count as connected any more. */
 #define CLIENT_ATTEMPT_MS 6000u
+/* With less time left than this nothing is sent again: an answer that does not come in time would
+ * turn a known outcome into an unknown one. */
+#define CLIENT_ATTEMPT_MIN_MS 100u
 /* Pause before a call that was answered UNAVAILABLE or TIMEOUT is sent again; doubles each time. */
 #define CLIENT_RETRY_MIN_MS 20u
 #define CLIENT_RETRY_MAX_MS 320u

@@ -283,7 +283,7 @@ static void member_row(const cli_t *cli, table_t *table, const drax_field_t *mem
 }
 
 static int status_table(const cli_t *cli, const drax_result_t *status) {
-    static const char *const head[] = {"ID",   "ADDR",     "STATE",  "ROLE",    "LEADER",
+    static const char *const head[] = {"ID",   "ADDR",     "ROLE",   "MEMBER",  "LEADER",
                                        "TERM", "REVISION", "COMMIT", "APPLIED", "VERSION"};
     const size_t columns = sizeof head / sizeof *head;
     const drax_field_t *members = members_of(status);

@@ -39,6 +39,7 @@ static parse_t command_parse(cli_t *cli, int argc, char **argv);
 static parse_t option_take(cli_t *cli, int option, char *const *argv);
 static const command_t *command_find(const char *first, const char *second, bool *two_words);
 static int help_print(const char *first, const char *second);
+static int command_unknown(const char *first);
 static void command_help_print(const command_t *command);
 static int client_open(cli_t *cli);
 static void descriptors_hold(void);
@@ -76,8 +77,11 @@ static int program_run(cli_t *cli, int argc, char **argv) {
         return help_print(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL);
     bool two_words = false;
     cli->command = command_find(argv[0], argc > 1 ? argv[1] : "", &two_words);
+    if (!cli->command && argc == 2 &&
+        (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return help_print(argv[0], NULL);
     if (!cli->command)
-        return cli_fail(EXIT_USAGE, "unknown command '%s'; see drax-cli --help", argv[0]);
+        return command_unknown(argv[0]);
     switch (command_parse(cli, argc - two_words, argv + two_words)) {
     case PARSE_HELP:
         command_help_print(cli->command);
@@ -217,13 +221,36 @@ static const command_t *command_find(const char *first, const char *second, bool
     return found;
 }
 
+/* All commands of two words that begin with `first`; false when there is none. */
+static bool family_print(const char *first, FILE *out) {
+    size_t size = strlen(first);
+    bool any = false;
+    for (size_t i = 0; i < GROUP_COUNT; i++)
+        for (const command_t *command = groups[i]; command->name; command++) {
+            if (strncmp(command->name, first, size) != 0 || command->name[size] != ' ')
+                continue;
+            any = true;
+            if (out)
+                fprintf(out, "drax-cli %s %s\n    %s.\n", command->name, command->usage,
+                        command->summary);
+        }
+    return any;
+}
+
+static int command_unknown(const char *first) {
+    if (family_print(first, NULL))
+        return cli_fail(EXIT_USAGE, "'%s' needs a second word; see drax-cli help %s", first, first);
+    return cli_fail(EXIT_USAGE, "unknown command '%s'; see drax-cli --help", first);
+}
+
 static int help_print(const char *first, const char *second) {
     bool two_words;
     if (first) {
         const command_t *command = command_find(first, second ? second : "", &two_words);
-        if (!command)
-            return cli_fail(EXIT_USAGE, "unknown command '%s'; see drax-cli --help", first);
-        command_help_print(command);
+        if (command)
+            command_help_print(command);
+        else if (second || !family_print(first, stdout))
+            return command_unknown(first);
         return EXIT_OK;
     }
     printf("Usage: drax-cli [--endpoints HOST:PORT[,...]] [--timeout 5s] [-o plain|json|table] "
