@@ -231,8 +231,8 @@ static bool family_print(const char *first, FILE *out) {
                 continue;
             any = true;
             if (out)
-                fprintf(out, "drax-cli %s %s\n    %s.\n", command->name, command->usage,
-                        command->summary);
+                fprintf(out, "drax-cli %s%s%s\n    %s.\n", command->name,
+                        command->usage[0] ? " " : "", command->usage, command->summary);
         }
     return any;
 }
