@@ -158,3 +158,87 @@ void answer_failure(buffer_t *out, uint32_t msgid, const char *code, const char 
     pack_str(out, text);
     pack_nil(out);
 }
+
+static void put_answer(const request_t *request, buffer_t *out) {
+    answer_begin(out, request->msgid, 2);
+    pack_str(out, "index");
+    pack_uint(out, request->seq);
+    pack_str(out, "revision");
+    pack_uint(out, request->seq + 100);
+}
+
+static void pairs_answer(const request_t *request, buffer_t *out) {
+    answer_begin(out, request->msgid, 4);
+    pack_str(out, "pairs");
+    pack_array(out, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        pack_map(out, 3);
+        pack_str(out, "key");
+        pack_key(out, i ? "d/\xff" : "d/a", 3);
+        pack_str(out, "value");
+        pack_bin(out, "value", i ? 0 : 5);
+        pack_str(out, "index");
+        pack_uint(out, 7 + i);
+    }
+    pack_str(out, "more");
+    pack_bool(out, true);
+    pack_str(out, "count");
+    pack_uint(out, 9);
+    pack_str(out, "revision");
+    pack_uint(out, 12);
+}
+
+gateway_action_t gateway_serve(gateway_t *self, const request_t *request, buffer_t *out) {
+    (void) self;
+    switch (request->method) {
+    case METHOD_PUT:
+    case METHOD_ATOMIC_PUT:
+        put_answer(request, out);
+        break;
+    case METHOD_LIST:
+    case METHOD_RANGE:
+        pairs_answer(request, out);
+        break;
+    case METHOD_GET:
+        answer_begin(out, request->msgid, 5);
+        pack_str(out, "key");
+        pack_key(out, request->key.data, request->key.size);
+        pack_str(out, "value");
+        pack_bin(out, "hello", 5);
+        pack_str(out, "index");
+        pack_uint(out, 3);
+        pack_str(out, "revision");
+        pack_uint(out, 4);
+        pack_str(out, "ttl_ms");
+        pack_uint(out, 500);
+        break;
+    default:
+        answer_begin(out, request->msgid, 1);
+        pack_str(out, "method");
+        pack_str(out, method_name(request->method));
+        break;
+    }
+    return GATEWAY_ANSWER;
+}
+
+gateway_action_t gateway_silent(gateway_t *self, const request_t *request, buffer_t *out) {
+    (void) self, (void) request, (void) out;
+    return GATEWAY_SILENT;
+}
+
+gateway_action_t gateway_die(gateway_t *self, const request_t *request, buffer_t *out) {
+    (void) self, (void) request, (void) out;
+    return GATEWAY_DIE;
+}
+
+gateway_action_t gateway_unavailable(gateway_t *self, const request_t *request, buffer_t *out) {
+    (void) self;
+    answer_failure(out, request->msgid, "UNAVAILABLE", "no leader");
+    return GATEWAY_ANSWER;
+}
+
+gateway_action_t gateway_timeout(gateway_t *self, const request_t *request, buffer_t *out) {
+    (void) self;
+    answer_failure(out, request->msgid, "TIMEOUT", "too slow");
+    return GATEWAY_ANSWER;
+}

@@ -60,4 +60,9 @@ gateway_entry_t gateway_entry(gateway_t *self, size_t at);
 void answer_begin(buffer_t *out, uint32_t msgid, size_t fields);
 void answer_failure(buffer_t *out, uint32_t msgid, const char *code, const char *text);
 
+/* Scripts. Serve answers every method: a put with its seq as the index, `get` with "hello", a
+ * listing with two pairs, all else with the name of the method. The others never answer, die at
+ * once, or always answer UNAVAILABLE or TIMEOUT. */
+gateway_script_fn gateway_serve, gateway_silent, gateway_die, gateway_unavailable, gateway_timeout;
+
 #endif

@@ -1,23 +1,15 @@
-/* test_client.c: libdrax through drax.h alone, against gateways whose answers the test decides. */
+/* test_client.c: libdrax through drax.h alone: requests, results, errors, and answers that are
+ * none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "drax.h"
 #include "tests/unit/gateway_fake.h"
-
-#define DEAD "127.0.0.1:1" /* nobody listens there */
-
-static uint64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
 
 static drax_t *client(const char *endpoints, uint64_t timeout_ms) {
     drax_t *drax;
@@ -26,118 +18,16 @@ static drax_t *client(const char *endpoints, uint64_t timeout_ms) {
     return drax;
 }
 
-static drax_t *client2(const gateway_t *first, const gateway_t *second, uint64_t timeout_ms) {
-    char endpoints[160];
-    snprintf(endpoints, sizeof endpoints, "%s,%s", first->address, second->address);
-    return client(endpoints, timeout_ms);
-}
-
 static void bytes_equal(const void *data, size_t size, const char *text) {
     assert_int_equal(size, strlen(text));
     assert_memory_equal(data, text, size);
-}
-
-/* ---- scripts ---- */
-
-static void put_answer(const request_t *request, buffer_t *out) {
-    answer_begin(out, request->msgid, 2);
-    pack_str(out, "index");
-    pack_uint(out, request->seq);
-    pack_str(out, "revision");
-    pack_uint(out, request->seq + 100);
-}
-
-static void pairs_answer(const request_t *request, buffer_t *out) {
-    answer_begin(out, request->msgid, 4);
-    pack_str(out, "pairs");
-    pack_array(out, 2);
-    for (unsigned i = 0; i < 2; i++) {
-        pack_map(out, 3);
-        pack_str(out, "key");
-        pack_key(out, i ? "d/\xff" : "d/a", 3);
-        pack_str(out, "value");
-        pack_bin(out, "value", i ? 0 : 5);
-        pack_str(out, "index");
-        pack_uint(out, 7 + i);
-    }
-    pack_str(out, "more");
-    pack_bool(out, true);
-    pack_str(out, "count");
-    pack_uint(out, 9);
-    pack_str(out, "revision");
-    pack_uint(out, 12);
-}
-
-static gateway_action_t serve(gateway_t *self, const request_t *request, buffer_t *out) {
-    (void) self;
-    switch (request->method) {
-    case METHOD_PUT:
-    case METHOD_ATOMIC_PUT:
-        put_answer(request, out);
-        break;
-    case METHOD_LIST:
-    case METHOD_RANGE:
-        pairs_answer(request, out);
-        break;
-    case METHOD_GET:
-        answer_begin(out, request->msgid, 5);
-        pack_str(out, "key");
-        pack_key(out, request->key.data, request->key.size);
-        pack_str(out, "value");
-        pack_bin(out, "hello", 5);
-        pack_str(out, "index");
-        pack_uint(out, 3);
-        pack_str(out, "revision");
-        pack_uint(out, 4);
-        pack_str(out, "ttl_ms");
-        pack_uint(out, 500);
-        break;
-    default:
-        answer_begin(out, request->msgid, 1);
-        pack_str(out, "method");
-        pack_str(out, method_name(request->method));
-        break;
-    }
-    return GATEWAY_ANSWER;
-}
-
-static gateway_action_t silent(gateway_t *self, const request_t *request, buffer_t *out) {
-    (void) self, (void) request, (void) out;
-    return GATEWAY_SILENT;
-}
-
-static gateway_action_t die(gateway_t *self, const request_t *request, buffer_t *out) {
-    (void) self, (void) request, (void) out;
-    return GATEWAY_DIE;
-}
-
-static gateway_action_t unavailable(gateway_t *self, const request_t *request, buffer_t *out) {
-    (void) self;
-    answer_failure(out, request->msgid, "UNAVAILABLE", "no leader");
-    return GATEWAY_ANSWER;
-}
-
-static gateway_action_t timeout(gateway_t *self, const request_t *request, buffer_t *out) {
-    (void) self;
-    answer_failure(out, request->msgid, "TIMEOUT", "too slow");
-    return GATEWAY_ANSWER;
-}
-
-/* Two refusals, then service. */
-static gateway_action_t unavailable_twice(gateway_t *self, const request_t *request,
-                                          buffer_t *out) {
-    return self->count <= 2 ? unavailable(self, request, out) : serve(self, request, out);
-}
-
-static gateway_action_t timeout_once(gateway_t *self, const request_t *request, buffer_t *out) {
-    return self->count <= 1 ? timeout(self, request, out) : serve(self, request, out);
 }
 
 /* ---- requests and results ---- */
 
 static void test_put_and_get(void **state) {
     (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
+    gateway_t *gateway = gateway_start(gateway_serve, 0);
     drax_t *drax = client(gateway->address, 5000);
     drax_result_t *result;
     size_t size;
@@ -178,7 +68,7 @@ static gateway_action_t options_check(gateway_t *self, const request_t *request,
     else if (request->method == METHOD_ATOMIC_PUT)
         ok = request->has_previous == (request->previous != 0) && request->ttl_ms == 0;
     if (ok)
-        return serve(self, request, out);
+        return gateway_serve(self, request, out);
     answer_failure(out, request->msgid, "INVALID_ARGUMENT", "not the options of the test");
     return GATEWAY_ANSWER;
 }
@@ -225,7 +115,7 @@ static void test_options(void **state) {
 /* Every call reaches its method, in a form that the server's decoder takes. */
 static void test_methods(void **state) {
     (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
+    gateway_t *gateway = gateway_start(gateway_serve, 0);
     drax_t *drax = client(gateway->address, 5000);
     const method_t methods[] = {METHOD_DELETE,
                                 METHOD_EXISTS,
@@ -327,158 +217,6 @@ static void test_error_codes(void **state) {
     gateway_stop(&gateway);
 }
 
-/* ---- endpoints that fail ---- */
-
-static void test_dead_endpoint_is_skipped(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
-    char endpoints[128];
-    snprintf(endpoints, sizeof endpoints, DEAD ",%s", gateway->address);
-    drax_t *drax = client(endpoints, 5000);
-    uint64_t start_ms = now_ms();
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
-    assert_true(now_ms() - start_ms < 2000);
-    drax_destroy(&drax);
-    gateway_stop(&gateway);
-}
-
-static void test_write_survives_its_gateway(void **state) {
-    (void) state;
-    gateway_t *first = gateway_start(die, 0), *second = gateway_start(serve, 0);
-    drax_t *drax = client2(first, second, 5000);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    gateway_entry_t sent = gateway_entry(first, 0), again = gateway_entry(second, 0);
-    assert_int_equal(gateway_count(second), 1);
-    assert_int_equal(sent.seq, again.seq);
-    assert_memory_equal(sent.client, again.client, 16);
-    drax_destroy(&drax);
-    gateway_stop(&first);
-    gateway_stop(&second);
-}
-
-static void test_gateway_comes_back(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
-    drax_t *drax = client(gateway->address, 5000);
-    unsigned port;
-    assert_int_equal(sscanf(gateway->address, "127.0.0.1:%u", &port), 1);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    gateway_stop(&gateway);
-    gateway = gateway_start(serve, port);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    assert_int_equal(gateway_entry(gateway, 0).seq, 2);
-    drax_destroy(&drax);
-    gateway_stop(&gateway);
-}
-
-static void test_refusals_are_retried(void **state) {
-    (void) state;
-    gateway_t *first = gateway_start(unavailable_twice, 0),
-              *second = gateway_start(timeout_once, 0);
-    drax_t *drax = client(first->address, 5000);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    assert_int_equal(gateway_count(first), 3);
-    assert_int_equal(gateway_entry(first, 0).seq, gateway_entry(first, 2).seq);
-    drax_destroy(&drax);
-    drax = client(second->address, 5000);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    assert_int_equal(gateway_count(second), 2);
-    drax_destroy(&drax);
-    gateway_stop(&first);
-    gateway_stop(&second);
-}
-
-static void test_refusal_moves_on(void **state) {
-    (void) state;
-    gateway_t *first = gateway_start(unavailable, 0), *second = gateway_start(serve, 0);
-    drax_t *drax = client2(first, second, 5000);
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
-    assert_int_equal(gateway_count(first), 1);
-    assert_int_equal(gateway_count(second), 2);
-    drax_destroy(&drax);
-    gateway_stop(&first);
-    gateway_stop(&second);
-}
-
-/* ---- deadlines, and what is known then ---- */
-
-static void outcome_check(const char *endpoints, int read_error, int write_error, int admin_error) {
-    drax_t *drax = client(endpoints, 300);
-    uint64_t start_ms = now_ms();
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), read_error);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), write_error);
-    assert_int_equal(drax_member_remove(drax, 1, NULL, NULL), admin_error);
-    assert_true(now_ms() - start_ms < 3 * 300 + 1500);
-    drax_destroy(&drax);
-}
-
-static void test_deadlines(void **state) {
-    (void) state;
-    gateway_t *refuses = gateway_start(unavailable, 0), *slow = gateway_start(timeout, 0),
-              *mute = gateway_start(silent, 0);
-    outcome_check(DEAD, DRAX_ERR_UNAVAILABLE, DRAX_ERR_UNAVAILABLE, DRAX_ERR_UNAVAILABLE);
-    outcome_check(refuses->address, DRAX_ERR_UNAVAILABLE, DRAX_ERR_UNAVAILABLE,
-                  DRAX_ERR_UNAVAILABLE);
-    outcome_check(slow->address, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT);
-    outcome_check(mute->address, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT);
-    size_t before = gateway_count(slow);
-    drax_t *drax = client(slow->address, 5000);
-    assert_int_equal(drax_member_remove(drax, 1, NULL, NULL), DRAX_ERR_TIMEOUT);
-    assert_int_equal(gateway_count(slow), before + 1);
-    drax_destroy(&drax);
-    gateway_stop(&refuses);
-    gateway_stop(&slow);
-    gateway_stop(&mute);
-}
-
-/* A write whose gateway died may have happened, whatever comes after; a read has no outcome. */
-static void test_lost_write_is_unknown(void **state) {
-    (void) state;
-    for (int i = 0; i < 3; i++) {
-        gateway_t *first = gateway_start(die, 0), *second = gateway_start(unavailable, 0);
-        drax_t *drax = client2(first, second, 400);
-        if (i == 0)
-            assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), DRAX_ERR_TIMEOUT);
-        else if (i == 1)
-            assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), DRAX_ERR_UNAVAILABLE);
-        else
-            assert_int_equal(drax_member_promote(drax, 1, NULL, NULL), DRAX_ERR_TIMEOUT);
-        assert_true((gateway_count(second) == 0) == (i == 2));
-        drax_destroy(&drax);
-        gateway_stop(&first);
-        gateway_stop(&second);
-    }
-}
-
-static void test_call_timeout(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(silent, 0);
-    drax_t *drax = client(gateway->address, 60000);
-    drax_options_t *options = drax_options_new();
-    drax_options_timeout_set(options, 100);
-    uint64_t start_ms = now_ms();
-    assert_int_equal(drax_get(drax, "k", 1, options, NULL), DRAX_ERR_TIMEOUT);
-    assert_true(now_ms() - start_ms >= 100 && now_ms() - start_ms < 2000);
-    drax_options_destroy(&options);
-    drax_destroy(&drax);
-    gateway_stop(&gateway);
-}
-
-/* A gateway that is connected and never answers is left after CLIENT_ATTEMPT_MS. */
-static void test_mute_gateway_is_left(void **state) {
-    (void) state;
-    gateway_t *first = gateway_start(silent, 0), *second = gateway_start(serve, 0);
-    drax_t *drax = client2(first, second, 20000);
-    uint64_t start_ms = now_ms();
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
-    uint64_t took_ms = now_ms() - start_ms;
-    assert_true(took_ms >= 6000 && took_ms < 9000);
-    drax_destroy(&drax);
-    gateway_stop(&first);
-    gateway_stop(&second);
-}
-
 /* ---- answers that are none ---- */
 
 /* The key says what to send back. */
@@ -546,7 +284,7 @@ static void test_garbage(void **state) {
 static void test_envelope_is_skipped(void **state) {
     (void) state;
     unsigned char frame = 'x';
-    gateway_t *gateway = gateway_start(serve, 0);
+    gateway_t *gateway = gateway_start(gateway_serve, 0);
     gateway->extra_frame = &frame;
     drax_t *drax = client(gateway->address, 5000);
     assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
@@ -609,144 +347,6 @@ static void test_fields(void **state) {
     gateway_stop(&gateway);
 }
 
-/* ---- pipelining ---- */
-
-typedef struct tally {
-    drax_t *drax;
-    size_t ok, failed;
-    int error;
-    size_t chain; /* puts that the callback still submits itself */
-} tally_t;
-
-static void tally_done(void *arg, int error, const char *detail, const drax_result_t *result) {
-    tally_t *tally = arg;
-    assert_true((error == 0) == (result != NULL));
-    assert_true((error == 0) == (detail[0] == '\0'));
-    if (error == 0)
-        tally->ok++;
-    else
-        tally->failed++;
-    tally->error = error;
-    if (tally->chain > 0) {
-        tally->chain--;
-        assert_int_equal(drax_put_submit(tally->drax, "k", 1, "v", 1, NULL, tally_done, tally), 0);
-    }
-}
-
-/* Dies at the 100th request; half of what came before is not answered. */
-static gateway_action_t die_at_100(gateway_t *self, const request_t *request, buffer_t *out) {
-    if (self->count >= 100)
-        return GATEWAY_DIE;
-    return request->seq % 2 ? serve(self, request, out) : GATEWAY_SILENT;
-}
-
-static void test_pipeline_survives(void **state) {
-    (void) state;
-    gateway_t *first = gateway_start(die_at_100, 0), *second = gateway_start(serve, 0);
-    drax_t *drax = client2(first, second, 10000);
-    tally_t tally = {.drax = drax};
-    for (int i = 0; i < 300; i++)
-        assert_int_equal(drax_put_submit(drax, "k", 1, "v", 1, NULL, tally_done, &tally), 0);
-    assert_int_equal(drax_pending(drax), 300);
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0); /* a blocking call among them */
-    while (drax_pending(drax) > 0)
-        assert_true(drax_poll(drax, 1000) >= 0);
-    assert_int_equal(tally.ok, 300);
-    assert_int_equal(drax_poll(drax, 1000), 0);
-    bool seen[301] = {
-        false}; /* every put reached a gateway that could answer it, or was answered before */
-    for (size_t i = 0; i < gateway_count(second); i++)
-        seen[gateway_entry(second, i).seq] = true;
-    for (size_t i = 0; i < gateway_count(first); i++)
-        seen[gateway_entry(first, i).seq] |= gateway_entry(first, i).seq % 2 == 1;
-    for (size_t seq = 1; seq <= 300; seq++)
-        assert_true(seen[seq]);
-    drax_destroy(&drax);
-    gateway_stop(&first);
-    gateway_stop(&second);
-}
-
-/* Never answers the first put it sees. */
-static gateway_action_t first_is_mute(gateway_t *self, const request_t *request, buffer_t *out) {
-    return request->seq == 1 ? GATEWAY_SILENT : serve(self, request, out);
-}
-
-static void test_pipeline_limits(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(first_is_mute, 0);
-    drax_t *drax = client(gateway->address, 1000);
-    tally_t tally = {.drax = drax};
-    size_t submitted = 0;
-    int error;
-    do {
-        error = drax_put_submit(drax, "k", 1, "v", 1, NULL, tally_done, &tally);
-        submitted += error == 0;
-        if (submitted % 100 == 0)
-            assert_true(drax_poll(drax, 50) >= 0);
-    } while (error == 0);
-    assert_int_equal(error, DRAX_ERR_FULL);
-    assert_int_equal(submitted, 512);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), DRAX_ERR_FULL);
-    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
-    while (drax_pending(drax) > 0)
-        assert_true(drax_poll(drax, 1000) >= 0);
-    assert_int_equal(tally.ok, 511);
-    assert_int_equal(tally.failed, 1);
-    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
-    drax_destroy(&drax);
-    gateway_stop(&gateway);
-}
-
-static void test_pipeline_end(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
-    drax_t *drax = client(gateway->address, 5000);
-    tally_t tally = {.drax = drax, .chain = 5};
-    assert_int_equal(drax_put_submit(drax, "k", 1, "v", 1, NULL, tally_done, &tally), 0);
-    while (drax_pending(drax) > 0)
-        assert_true(drax_poll(drax, 1000) >= 0);
-    assert_int_equal(tally.ok, 6); /* a callback may submit */
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(drax_put_submit(drax, "k", 1, "v", 1, NULL, tally_done, &tally), 0);
-    drax_destroy(&drax);
-    assert_int_equal(tally.failed, 3);
-    assert_int_equal(tally.error, DRAX_ERR_CLOSED);
-    gateway_stop(&gateway);
-}
-
-/* ---- threads ---- */
-
-static void *thread_run(void *arg) {
-    drax_t *drax = arg;
-    for (int i = 0; i < 100; i++)
-        if (drax_put(drax, "k", 1, "v", 1, NULL, NULL) != 0)
-            return drax;
-    return NULL;
-}
-
-static void test_threads(void **state) {
-    (void) state;
-    gateway_t *gateway = gateway_start(serve, 0);
-    drax_t *drax = client(gateway->address, 20000);
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, thread_run, drax), 0);
-    for (int i = 0; i < 4; i++) {
-        void *failed;
-        assert_int_equal(pthread_join(threads[i], &failed), 0);
-        assert_null(failed);
-    }
-    bool seen[401] = {false};
-    assert_int_equal(gateway_count(gateway), 400);
-    for (size_t i = 0; i < 400; i++) {
-        uint64_t seq = gateway_entry(gateway, i).seq;
-        assert_true(seq >= 1 && seq <= 400 && !seen[seq]);
-        seen[seq] = true;
-    }
-    drax_destroy(&drax);
-    gateway_stop(&gateway);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put_and_get),
@@ -754,22 +354,9 @@ int main(void) {
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_error_codes),
-        cmocka_unit_test(test_dead_endpoint_is_skipped),
-        cmocka_unit_test(test_write_survives_its_gateway),
-        cmocka_unit_test(test_gateway_comes_back),
-        cmocka_unit_test(test_refusals_are_retried),
-        cmocka_unit_test(test_refusal_moves_on),
-        cmocka_unit_test(test_deadlines),
-        cmocka_unit_test(test_lost_write_is_unknown),
-        cmocka_unit_test(test_call_timeout),
-        cmocka_unit_test(test_mute_gateway_is_left),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_envelope_is_skipped),
         cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_pipeline_survives),
-        cmocka_unit_test(test_pipeline_limits),
-        cmocka_unit_test(test_pipeline_end),
-        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
