@@ -242,10 +242,10 @@ static int call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_
     const call_t *oldest = spec->kind == CALL_WRITE ? write_oldest(self) : NULL;
     if (oldest && self->seq + 1 - oldest->seq >= CLIENT_WRITES_AHEAD)
         return DRAX_ERR_FULL;
+    /* Invariant 2 and one blocking call at a time leave slots free. */
     uint32_t msgid = self->msgid + 1;
-    for (size_t tries = 1; self->slots[msgid % CLIENT_SLOTS]; tries++, msgid++)
-        if (tries == CLIENT_SLOTS)
-            return DRAX_ERR_FULL;
+    while (self->slots[msgid % CLIENT_SLOTS])
+        msgid++;
     uint64_t seq = spec->kind == CALL_WRITE ? self->seq + 1 : 0;
     int error = call_new(out, spec, msgid, &self->id, seq);
     if (error != 0)

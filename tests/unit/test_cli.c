@@ -164,6 +164,11 @@ static gateway_action_t serve(gateway_t *self, const request_t *request, buffer_
             answer_failure(out, request->msgid, codes[i], "two\nlines");
             return GATEWAY_ANSWER;
         }
+    if (key_is(request, "again") && !self->refused) {
+        self->refused = true;
+        answer_failure(out, request->msgid, "UNAVAILABLE", "later");
+        return GATEWAY_ANSWER;
+    }
     switch (request->method) {
     case METHOD_STATUS:
         status_pack(self, request, out);
@@ -342,6 +347,16 @@ static void test_import(void **state) {
                          "{\"key\": \"a\", \"value\": \"3\"}\nEND\n"),
                      0);
     assert_int_equal(gateway_count(gateway), before + 3);
+    /* A later line with the same key waits until the first is written, which here takes two
+     * attempts. */
+    before = gateway_count(gateway);
+    assert_int_equal(run("import <<'END'\n"
+                         "{\"key\": \"again\", \"value\": \"1\"}\n"
+                         "{\"key\": \"again\", \"value\": \"2\"}\nEND\n"),
+                     0);
+    assert_int_equal(gateway_count(gateway), before + 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(gateway_entry(gateway, before + i).seq, i == 2 ? 2 : 1);
     /* A record that is not acknowledged stops the import and names its line; a bad line as well. */
     assert_int_equal(run("import --timeout 1s - <<'END'\n"
                          "{\"key\": \"a\", \"value\": \"1\"}\n"

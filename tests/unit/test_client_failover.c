@@ -1,10 +1,14 @@
 /* test_client_failover.c: libdrax and endpoints that fail, deadlines, pipelining, threads. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -56,6 +60,40 @@ static void test_dead_endpoint_is_skipped(void **state) {
     assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
     assert_true(now_ms() - start_ms < 2000);
     drax_destroy(&drax);
+    gateway_stop(&gateway);
+}
+
+/* Listens, and never says a word. */
+static int listener_open(char *address, size_t size) {
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof any;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *) &any, sizeof any), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *) &any, &length), 0);
+    snprintf(address, size, "127.0.0.1:%u", ntohs(any.sin_port));
+    return fd;
+}
+
+static void test_slow_endpoint(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(gateway_serve, 0);
+    char address[64], endpoints[160], detail[256];
+    int fd = listener_open(address, sizeof address);
+    snprintf(endpoints, sizeof endpoints, "%s,%s", address, gateway->address);
+    drax_t *drax = client(endpoints, 10000);
+    uint64_t start_ms = now_ms();
+    assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
+    assert_true(now_ms() - start_ms >= 300 && now_ms() - start_ms < 2000);
+    drax_destroy(&drax);
+    /* Alone, it is given up after CLIENT_CONNECT_MS. */
+    drax = client(address, 4500);
+    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), DRAX_ERR_UNAVAILABLE);
+    drax_error_detail(drax, detail, sizeof detail);
+    assert_non_null(strstr(detail, "cannot connect"));
+    drax_destroy(&drax);
+    close(fd);
     gateway_stop(&gateway);
 }
 
@@ -140,8 +178,14 @@ static void test_deadlines(void **state) {
                   DRAX_ERR_UNAVAILABLE);
     outcome_check(slow->address, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT);
     outcome_check(mute->address, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT, DRAX_ERR_TIMEOUT);
-    size_t before = gateway_count(slow);
-    drax_t *drax = client(slow->address, 5000);
+    /* Too little time for another attempt: none is begun. */
+    size_t before = gateway_count(refuses);
+    drax_t *drax = client(refuses->address, 90);
+    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), DRAX_ERR_UNAVAILABLE);
+    assert_true(gateway_count(refuses) <= before + 1);
+    drax_destroy(&drax);
+    before = gateway_count(slow);
+    drax = client(slow->address, 5000);
     assert_int_equal(drax_member_remove(drax, 1, NULL, NULL), DRAX_ERR_TIMEOUT);
     assert_int_equal(gateway_count(slow), before + 1);
     drax_destroy(&drax);
@@ -286,6 +330,22 @@ static void test_pipeline_limits(void **state) {
     gateway_stop(&gateway);
 }
 
+/* While one call stays without an answer, more calls pass by than there are slots for their msgids.
+ */
+static void test_pipeline_slots(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(first_is_mute, 0);
+    drax_t *drax = client(gateway->address, 60000);
+    tally_t tally = {.drax = drax};
+    assert_int_equal(drax_put_submit(drax, "k", 1, "v", 1, NULL, tally_done, &tally), 0);
+    for (int i = 0; i < 1100; i++)
+        assert_int_equal(drax_get(drax, "k", 1, NULL, NULL), 0);
+    assert_int_equal(drax_pending(drax), 1);
+    drax_destroy(&drax);
+    assert_int_equal(tally.failed, 1);
+    gateway_stop(&gateway);
+}
+
 static void test_pipeline_end(void **state) {
     (void) state;
     gateway_t *gateway = gateway_start(gateway_serve, 0);
@@ -339,6 +399,7 @@ static void test_threads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dead_endpoint_is_skipped),
+        cmocka_unit_test(test_slow_endpoint),
         cmocka_unit_test(test_write_survives_its_gateway),
         cmocka_unit_test(test_gateway_comes_back),
         cmocka_unit_test(test_refusals_are_retried),
@@ -349,6 +410,7 @@ int main(void) {
         cmocka_unit_test(test_mute_gateway_is_left),
         cmocka_unit_test(test_pipeline_survives),
         cmocka_unit_test(test_pipeline_limits),
+        cmocka_unit_test(test_pipeline_slots),
         cmocka_unit_test(test_pipeline_end),
         cmocka_unit_test(test_threads),
     };
