@@ -66,6 +66,15 @@ static void request_log(gateway_t *self, const request_t *request, int decoded) 
     pthread_mutex_unlock(&self->lock);
 }
 
+/* The envelope of a request, then the answer. */
+static void answer_send(gateway_t *self, zmq_msg_t *frames, size_t count, const buffer_t *answer) {
+    for (size_t i = 0; i + 1 < count; i++)
+        zmq_send(self->socket, zmq_msg_data(&frames[i]), zmq_msg_size(&frames[i]), ZMQ_SNDMORE);
+    if (self->extra_frame)
+        zmq_send(self->socket, self->extra_frame, 1, ZMQ_SNDMORE);
+    zmq_send(self->socket, answer->data, answer->size, 0);
+}
+
 /* Answers one message; false when the gateway is to die. */
 static bool request_serve(gateway_t *self) {
     zmq_msg_t frames[FRAMES_MAX];
@@ -85,11 +94,8 @@ static bool request_serve(gateway_t *self) {
     request_log(self, &request, decoded);
     switch (decoded == 0 ? self->script(self, &request, &out) : GATEWAY_SILENT) {
     case GATEWAY_ANSWER:
-        for (size_t i = 0; i + 1 < count; i++)
-            zmq_msg_send(&frames[i], self->socket, ZMQ_SNDMORE);
-        if (self->extra_frame)
-            zmq_send(self->socket, self->extra_frame, 1, ZMQ_SNDMORE);
-        zmq_send(self->socket, out.data, out.size, 0);
+        for (int times = self->repeat ? 2 : 1; times > 0; times--)
+            answer_send(self, frames, count, &out);
         break;
     case GATEWAY_SILENT:
         break;

@@ -43,6 +43,7 @@ struct gateway {
     char address[64]; /* HOST:PORT */
     gateway_script_fn *script;
     unsigned char *extra_frame; /* sent before the payload when not NULL: one frame of one byte */
+    bool repeat;                /* sends every answer twice */
     bool refused;               /* for scripts that refuse once */
     pthread_mutex_t lock;       /* guards what follows */
     size_t count;

@@ -252,7 +252,7 @@ static gateway_action_t garbage(gateway_t *self, const request_t *request, buffe
             pack_array(out, 1);
         pack_nil(out);
     } else if (kind == 'g') { /* somebody else's answer */
-        answer_begin(out, request->msgid + 1, 0);
+        answer_begin(out, request->msgid + (request->key.size > 1 ? 1024 : 1), 0);
     } else if (kind == 'h') { /* a notification */
         pack_array(out, 3);
         pack_uint(out, 2);
@@ -276,6 +276,7 @@ static void test_garbage(void **state) {
         assert_non_null(strstr(detail, "not an answer of Drax"));
     }
     assert_int_equal(drax_get(drax, "g", 1, NULL, NULL), DRAX_ERR_TIMEOUT);
+    assert_int_equal(drax_get(drax, "gg", 2, NULL, NULL), DRAX_ERR_TIMEOUT);
     assert_int_equal(drax_get(drax, "h", 1, NULL, NULL), DRAX_ERR_TIMEOUT);
     drax_destroy(&drax);
     gateway_stop(&gateway);

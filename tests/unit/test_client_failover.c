@@ -143,6 +143,19 @@ static void test_refusals_are_retried(void **state) {
     gateway_stop(&second);
 }
 
+/* The second answer to a request is nobody's, also when it is a refusal like the first. */
+static void test_repeated_answers(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(unavailable_twice, 0);
+    gateway->repeat = true;
+    drax_t *drax = client(gateway->address, 5000);
+    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
+    assert_int_equal(drax_put(drax, "k", 1, "v", 1, NULL, NULL), 0);
+    assert_int_equal(gateway_count(gateway), 4);
+    drax_destroy(&drax);
+    gateway_stop(&gateway);
+}
+
 static void test_refusal_moves_on(void **state) {
     (void) state;
     gateway_t *first = gateway_start(gateway_unavailable, 0),
@@ -403,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_write_survives_its_gateway),
         cmocka_unit_test(test_gateway_comes_back),
         cmocka_unit_test(test_refusals_are_retried),
+        cmocka_unit_test(test_repeated_answers),
         cmocka_unit_test(test_refusal_moves_on),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_lost_write_is_unknown),
