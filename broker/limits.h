@@ -34,6 +34,9 @@
 #define LIMIT_BLOCK_COMMANDS 4096u
 #define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body */
 #define LIMIT_MESSAGE_FRAMES 4100u             /* header and one frame an entry */
+#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame */
+#define LIMIT_PEER_FRAME_BYTES (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
+#define LIMIT_OUTLET_FRAME_BYTES 1024          /* what comes back on an outlet is never read */
 #define LIMIT_TURN_MESSAGES 512u               /* messages an actor takes from its inbox in one turn */
 #define LIMIT_LINK_QUEUE 4096u                 /* messages queued on one link (HWM) */
 #define LIMIT_APPEND_BYTES (1u << 20)          /* entries in one APPEND, unless one alone is larger */
@@ -44,8 +47,13 @@
 #define LIMIT_ENTRY_CACHE_BYTES (8u << 20)     /* durable entries raft keeps in memory */
 #define LIMIT_READS_PENDING 4096u              /* read-index requests of one raft actor */
 
+/* ---- configuration and logs ---- */
+#define LIMIT_CONFIG_BYTES 65536u              /* a larger configuration file is refused */
+#define LIMIT_LOG_LINE_BYTES 4096u              /* a longer line is cut; no more than PIPE_BUF */
+
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
+#define LIMIT_OPENED_CONFIGS 1024u             /* memberships in one OPENED */
 #define LIMIT_ADDR_BYTES 262u                  /* HOST:PORT with its NUL */
 #define LIMIT_PATH_BYTES 4096u
 
@@ -67,10 +75,14 @@
 #define EXPIRY_SLACK_MS 100u                   /* expiries are proposed this long after they are due */
 #define EXPIRY_BATCH 1000u                     /* keys in one expiry command */
 
+#define SESSION_ANSWERS 1024u                  /* exactly once: answers kept for one client */
+#define SESSION_IDLE_MS 3600000u               /* a client not heard of for longer may be forgotten */
+#define SESSION_SWEEP 64u                      /* answers forgotten in one entry at most */
+
 /* ---- supervision ---- */
 #define SUPERVISOR_BACKOFF_MIN_MS 100u
 #define SUPERVISOR_BACKOFF_MAX_MS 10000u
-#define SUPERVISOR_HEALTHY_MS 60000u
+#define SUPERVISOR_HEALTHY_MS 2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
 
 #endif

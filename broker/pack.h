@@ -1,7 +1,7 @@
 /* pack.h: msgpack for everyone else: a growing buffer, writers, and the bounded pre-scan.
  *
- * pack.c, codec.c, rpc.c and block.c are the only users of msgpack-c. Writers remember the first
- * failure in the buffer (`failed`), so a caller checks once, at the end.
+ * pack.c is the only user of msgpack-c; unpack.h reads. Writers remember the first failure in the
+ * buffer (`failed`), so a caller checks once, at the end.
  */
 #ifndef DRAX_BROKER_PACK_H
 #define DRAX_BROKER_PACK_H

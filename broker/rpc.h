@@ -30,7 +30,7 @@ typedef enum {
     METHOD_MEMBER_REMOVE,
     METHOD_MEMBER_PROMOTE,
     METHOD_LEADER_TRANSFER,
-    METHOD_EXPIRE, /* internal: proposed by the leader's storage, refused from clients */
+    METHOD_EXPIRE, /* internal (expire_open below); request_decode never gives it */
     METHOD_END
 } method_t;
 
@@ -43,6 +43,7 @@ typedef enum {
 
 method_kind_t method_kind(method_t method);
 const char *method_name(method_t method);
+method_t method_find(slice_t name); /* METHOD_UNKNOWN when it is none that a client may call */
 
 typedef enum { RPC_REQUEST = 0, RPC_RESPONSE = 1, RPC_NOTIFICATION = 2 } rpc_kind_t;
 
@@ -99,11 +100,34 @@ typedef struct rpc_error {
     char text[160];
 } rpc_error_t;
 
-/* Decodes one client payload: pre-scan, msgpack-c, then every rule of the contract that needs no
- * state: shape, types, ranges, key length, unknown options, trailing bytes, ttl with lease.
+/* Decodes one client payload: pre-scan, then every rule of the contract that needs no state: shape,
+ * types, ranges, key length, unknown options, trailing bytes, ttl with lease.
  * 0: `out` is a request to serve. DRAX_EAGAIN: a message to ignore without an answer (kind 1, an unknown
  * notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be read. */
 int request_decode(slice_t payload, request_t *out, rpc_error_t *error);
+
+/* The one command that no client sends: the keys that are due, each with the revision (index) it had
+ * when storage found it due.
+ *
+ *   expire = ["expire", [[key, revision] ...]]    key = bin
+ *
+ * An array that begins with a string is not a message of the client protocol: request_decode refuses
+ * it, so none can come in through a gateway. The state tries expire_open first, request_decode when
+ * that says DRAX_EAGAIN. `count` calls of expire_add must follow expire_begin. */
+void expire_begin(buffer_t *out, size_t count);
+void expire_add(buffer_t *out, slice_t key, uint64_t revision);
+
+typedef struct expire {
+    size_t count;
+    size_t at;
+    slice_t rest;
+} expire_t;
+
+/* 0: an expire command, checked to its end. DRAX_EAGAIN: something else. DRAX_EPROTO: begins like one
+ * and is malformed. Slices borrow from `command`. */
+int expire_open(expire_t *out, slice_t command);
+/* 1: the next key. 0: no more. */
+int expire_next(expire_t *self, slice_t *key, uint64_t *revision);
 
 /* Outcome bytes. Success writes nil for the error; the caller then packs the result map. */
 void rpc_success(buffer_t *out);

@@ -1,13 +1,14 @@
 /* kv.h: the ordered-store seam under the state: get, iterate, batch, snapshot.
  *
  * Production uses LevelDB (kv_leveldb.c); the simulator and tests use kv_memory.c, which is tested
- * against LevelDB with the same random operations. Every call returns 0 or a DRAX_E… (DRAX_ENOTFOUND,
- * DRAX_EIO, DRAX_ECORRUPT, DRAX_ENOSPC, DRAX_ENOMEM, DRAX_EINUSE).
+ * against LevelDB with the same random operations. Every call returns 0 or a DRAX_E…
+ * (DRAX_ENOTFOUND, DRAX_EIO, DRAX_ECORRUPT, DRAX_ENOSPC, DRAX_ENOMEM, DRAX_EINUSE).
  */
 #ifndef DRAX_STORE_KV_H
 #define DRAX_STORE_KV_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "broker/pack.h"
 
@@ -16,7 +17,15 @@ typedef struct kv_iterator kv_iterator_t;
 typedef struct kv_snapshot kv_snapshot_t;
 typedef struct kv_batch kv_batch_t;
 
-/* Opens (and with `create` makes) the store in `directory`. paranoid_checks on. */
+/* The order of keys: by bytes, a prefix before what it begins. */
+static inline int kv_key_compare(slice_t a, slice_t b) {
+    size_t size = a.size < b.size ? a.size : b.size;
+    int order = size ? memcmp(a.data, b.data, size) : 0;
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* Opens (and with `create` makes) the store in `directory`. paranoid_checks on. DRAX_ENOTFOUND:
+ * there is none and `create` is false. */
 int kv_leveldb_open(kv_t **out, const char *directory, bool create);
 int kv_memory_open(kv_t **out);
 
@@ -29,7 +38,9 @@ kv_batch_t *kv_batch_new(kv_t *self);
 void kv_batch_put(kv_batch_t *self, slice_t key, slice_t value);
 void kv_batch_delete(kv_batch_t *self, slice_t key);
 void kv_batch_destroy(kv_batch_t **self);
-/* Applies the batch atomically; `sync`: durable on return. May stall. Thread-safe. */
+/* Applies the batch atomically; `sync`: durable on return. May stall. Thread-safe. The batch is
+ * spent by a success; after a failure it may be tried again. DRAX_EAGAIN: the store must be opened
+ * again after an earlier failure, and cannot be while iterators or snapshots are open. */
 int kv_write(kv_t *self, kv_batch_t *batch, bool sync);
 
 /* A consistent view. NULL when out of memory. */
@@ -40,7 +51,7 @@ void kv_snapshot_destroy(kv_t *self, kv_snapshot_t **snapshot);
  * until the next move. kv_iterator_error must be read after the iterator became invalid. */
 kv_iterator_t *kv_iterator_new(kv_t *self, kv_snapshot_t *snapshot);
 void kv_iterator_destroy(kv_iterator_t **self);
-void kv_iterator_seek(kv_iterator_t *self, slice_t key); /* first key >= `key` */
+void kv_iterator_seek(kv_iterator_t *self, slice_t key);        /* first key >= `key` */
 void kv_iterator_seek_before(kv_iterator_t *self, slice_t key); /* last key < `key` */
 void kv_iterator_seek_last(kv_iterator_t *self);
 void kv_iterator_next(kv_iterator_t *self);

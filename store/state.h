@@ -29,7 +29,8 @@ int state_open(state_t **out, kv_t **kv);
 void state_close(state_t **self); /* does not flush */
 
 /* What applying an entry tells. `results`: one outcome (rpc.h) for each command of a block that was
- * applied, in order, as a batch payload with token 0 (block.h); borrowed until the next apply. */
+ * applied, in order, as a batch payload with token 0 (block.h); borrowed until the next apply. NULL for
+ * other entries and for a block that was skipped. */
 typedef struct state_applied {
     uint64_t node, boot, seq; /* the block's origin; 0 for others */
     bool skipped;             /* the block did not count: `last_seq` is the last one that did */
@@ -37,7 +38,8 @@ typedef struct state_applied {
     const buffer_t *results;
 } state_applied_t;
 
-/* Applies `entry`, whose index must be applied + 1. Malformed commands get an INVALID_ARGUMENT outcome;
+/* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the state is
+ * half an entry ahead and refuses everything but state_close: start again from what is flushed. Malformed commands get an INVALID_ARGUMENT outcome;
  * a malformed block is skipped; both the same on every node. */
 int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 
@@ -54,7 +56,9 @@ int state_expire_block(state_t *self, uint64_t time_ms, buffer_t *out, size_t *c
 int state_clock_block(state_t *self, buffer_t *out);
 
 /* Flush, in three steps so that the slow one may run on another thread: freeze (DRAX_EAGAIN when one is under
- * way or there is nothing new), write (touches only the frozen overlay and kv), thaw. */
+ * way or there is nothing new), write (touches only the frozen overlay and kv), thaw. thaw returns
+ * `write_code`; after a failed write the frozen overlay stays, and the next freeze tries the same again.
+ * Never close the state between freeze and thaw. */
 int state_freeze(state_t *self);
 int state_flush_write(state_t *self);
 int state_thaw(state_t *self, int write_code);
@@ -76,7 +80,8 @@ uint64_t state_gateway_boot(const state_t *self, uint64_t node);
 
 /* ---- snapshots ---- */
 
-/* A view of what is flushed, to be sent in chunks. Open any number (the caller bounds them). */
+/* A view of what is flushed, to be sent in chunks. Open any number (the caller bounds them); close all
+ * before the state. DRAX_ENOTFOUND: nothing was ever flushed. */
 typedef struct state_snapshot state_snapshot_t;
 int state_snapshot_open(state_t *self, state_snapshot_t **out);
 /* What it includes. */
@@ -90,12 +95,15 @@ const config_t *state_snapshot_config(const state_snapshot_t *self);
 int state_snapshot_read(state_snapshot_t *self, uint64_t chunk, size_t bytes, payload_t **out, bool *last);
 void state_snapshot_close(state_t *self, state_snapshot_t **snapshot);
 
-/* Receiving: chunks go, in order, into an empty kv. DRAX_ECORRUPT: checksum, order or digest is wrong. */
+/* Receiving: chunks go, in order, into an empty kv. DRAX_ECORRUPT: checksum, order or digest is wrong;
+ * an error sticks. Until it is finished the kv is not a state: state_open refuses it. */
 typedef struct state_staging state_staging_t;
 int state_staging_open(state_staging_t **out, kv_t **kv); /* takes kv over */
 int state_staging_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last);
-/* After the last chunk: checks the digest, syncs, and gives the kv back, complete. */
+/* After the last chunk: checks the digest, syncs, and gives the kv back, complete. On failure the kv is
+ * closed and NULL. */
 int state_staging_finish(state_staging_t **self, kv_t **kv);
+/* Gives the kv back as it is, to be closed and removed. */
 void state_staging_abort(state_staging_t **self, kv_t **kv);
 
 #endif

@@ -1,0 +1,364 @@
+/* kv_leveldb.c: the ordered store of production, over LevelDB's C interface.
+ *
+ * Owns: one LevelDB database and its options. Must not know what the keys mean.
+ *
+ * Settings on purpose
+ *   paranoid_checks, verify_checksums   damage is an error, never a wrong or missing value
+ *   block cache and write buffer        small: a whole node with a million keys has to stay small
+ *   Bloom filter                        most lookups of the state are for keys that do not exist
+ *   fill_cache off in iterators         a long scan must not push the working set out
+ *
+ * Invariant: after a write that failed nothing more is written to the same open database. LevelDB
+ * may have left half a record in its log, and what follows such a record is lost at the next open.
+ * The next write closes the database and opens it again first, which cuts the half record off; that
+ * needs all iterators and snapshots closed (DRAX_EAGAIN until then). So a full disk heals by
+ * itself.
+ */
+#include "store/kv_backend.h"
+
+#include <assert.h>
+#include <leveldb/c.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/error.h"
+
+#define CACHE_BYTES (16u << 20)
+#define WRITE_BUFFER_BYTES (4u << 20)
+#define BLOOM_BITS 10
+
+typedef struct store {
+    kv_t kv;
+    char *directory;
+    leveldb_options_t *options;
+    leveldb_cache_t *cache;
+    leveldb_filterpolicy_t *bloom;
+    leveldb_readoptions_t *get_options;
+    leveldb_writeoptions_t *write_options, *sync_options;
+    pthread_rwlock_t lock;      /* held for writing only while the database is opened again */
+    leveldb_t *db;              /* NULL when that failed; guarded by `lock` */
+    pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
+    bool write_failed;          /* so the database must be opened again */
+    pthread_mutex_t views_lock;
+    size_t views; /* open iterators and snapshots; guarded by `views_lock` */
+} store_t;
+
+typedef struct batch {
+    kv_batch_t kv;
+    leveldb_writebatch_t *ops;
+} batch_ops_t;
+
+struct kv_snapshot {
+    const leveldb_snapshot_t *view;
+};
+
+typedef struct iterator {
+    kv_iterator_t kv;
+    store_t *store;
+    leveldb_readoptions_t *options;
+    leveldb_iterator_t *at;
+} iterator_t;
+
+/* LevelDB tells its errors as text alone: "<class>: <context>: <strerror>". Frees the text. */
+static int error_take(char *text) {
+    int code = DRAX_EIO;
+    if (!text)
+        return 0;
+    if (strstr(text, "No space left") || strstr(text, "Disk quota exceeded"))
+        code = DRAX_ENOSPC;
+    else if (strncmp(text, "Corruption", 10) == 0)
+        code = DRAX_ECORRUPT;
+    else if (strstr(text, "/LOCK: ") && (strstr(text, "Resource temporarily unavailable") ||
+                                         strstr(text, "already held by process")))
+        code = DRAX_EINUSE;
+    else if (strstr(text, "does not exist (create_if_missing is false)"))
+        code = DRAX_ENOTFOUND;
+    leveldb_free(text);
+    return code;
+}
+
+static const char *chars(slice_t bytes) {
+    return bytes.size ? (const char *) bytes.data : "";
+}
+
+/* ---- open and close ---- */
+
+static int database_open(store_t *self) {
+    char *text = NULL;
+    self->db = leveldb_open(self->options, self->directory, &text);
+    return error_take(text);
+}
+
+static void store_close(kv_t *kv) {
+    store_t *self = (store_t *) kv;
+    assert(self->views == 0);
+    if (self->db)
+        leveldb_close(self->db);
+    leveldb_options_destroy(self->options);
+    leveldb_cache_destroy(self->cache);
+    leveldb_filterpolicy_destroy(self->bloom);
+    leveldb_readoptions_destroy(self->get_options);
+    leveldb_writeoptions_destroy(self->write_options);
+    leveldb_writeoptions_destroy(self->sync_options);
+    pthread_rwlock_destroy(&self->lock);
+    pthread_mutex_destroy(&self->write_lock);
+    pthread_mutex_destroy(&self->views_lock);
+    free(self->directory);
+    free(self);
+}
+
+/* After a failed write; see the invariant. Called with the lock held for writing. */
+static int database_reopen(store_t *self) {
+    pthread_mutex_lock(&self->views_lock);
+    size_t views = self->views;
+    pthread_mutex_unlock(&self->views_lock);
+    if (views)
+        return DRAX_EAGAIN;
+    if (self->db)
+        leveldb_close(self->db);
+    return database_open(self);
+}
+
+/* ---- reads ---- */
+
+static int store_get(kv_t *kv, slice_t key, buffer_t *value) {
+    store_t *self = (store_t *) kv;
+    char *text = NULL;
+    size_t size = 0;
+    char *bytes = NULL;
+    pthread_rwlock_rdlock(&self->lock);
+    int rc = self->db ? 0 : DRAX_EIO;
+    if (rc == 0) {
+        bytes = leveldb_get(self->db, self->get_options, chars(key), key.size, &size, &text);
+        rc = error_take(text);
+    }
+    pthread_rwlock_unlock(&self->lock);
+    if (rc)
+        return rc;
+    if (!bytes)
+        return DRAX_ENOTFOUND;
+    buffer_append(value, bytes, size);
+    leveldb_free(bytes);
+    return value->failed ? DRAX_ENOMEM : 0;
+}
+
+static void views_add(store_t *self, int count) {
+    pthread_mutex_lock(&self->views_lock);
+    self->views = count > 0 ? self->views + 1 : self->views - 1;
+    pthread_mutex_unlock(&self->views_lock);
+}
+
+static kv_snapshot_t *store_snapshot_new(kv_t *kv) {
+    store_t *self = (store_t *) kv;
+    kv_snapshot_t *snapshot = calloc(1, sizeof *snapshot);
+    if (!snapshot)
+        return NULL;
+    pthread_rwlock_rdlock(&self->lock);
+    if (self->db) {
+        snapshot->view = leveldb_create_snapshot(self->db);
+        views_add(self, 1);
+    }
+    pthread_rwlock_unlock(&self->lock);
+    if (!snapshot->view) {
+        free(snapshot);
+        return NULL;
+    }
+    return snapshot;
+}
+
+static void store_snapshot_destroy(kv_t *kv, kv_snapshot_t *snapshot) {
+    store_t *self = (store_t *) kv;
+    leveldb_release_snapshot(self->db, snapshot->view);
+    views_add(self, -1);
+    free(snapshot);
+}
+
+static kv_iterator_t *store_iterator_new(kv_t *kv, kv_snapshot_t *snapshot) {
+    store_t *self = (store_t *) kv;
+    iterator_t *iterator = calloc(1, sizeof *iterator);
+    if (!iterator)
+        return NULL;
+    iterator->kv.backend = kv->backend;
+    iterator->store = self;
+    iterator->options = leveldb_readoptions_create();
+    leveldb_readoptions_set_verify_checksums(iterator->options, 1);
+    leveldb_readoptions_set_fill_cache(iterator->options, 0);
+    if (snapshot)
+        leveldb_readoptions_set_snapshot(iterator->options, snapshot->view);
+    pthread_rwlock_rdlock(&self->lock);
+    if (self->db) {
+        iterator->at = leveldb_create_iterator(self->db, iterator->options);
+        views_add(self, 1);
+    }
+    pthread_rwlock_unlock(&self->lock);
+    if (!iterator->at) {
+        leveldb_readoptions_destroy(iterator->options);
+        free(iterator);
+        return NULL;
+    }
+    return &iterator->kv;
+}
+
+static void store_iterator_destroy(kv_iterator_t *kv) {
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_destroy(self->at);
+    views_add(self->store, -1);
+    leveldb_readoptions_destroy(self->options);
+    free(self);
+}
+
+static void store_seek(kv_iterator_t *kv, slice_t key) {
+    leveldb_iter_seek(((iterator_t *) kv)->at, chars(key), key.size);
+}
+
+static int store_error(const kv_iterator_t *kv) {
+    char *text = NULL;
+    leveldb_iter_get_error(((const iterator_t *) kv)->at, &text);
+    return error_take(text);
+}
+
+static void store_seek_before(kv_iterator_t *kv, slice_t key) {
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_seek(self->at, chars(key), key.size);
+    if (leveldb_iter_valid(self->at))
+        leveldb_iter_prev(self->at);
+    else if (store_error(kv) == 0)
+        leveldb_iter_seek_to_last(self->at);
+}
+
+static void store_seek_last(kv_iterator_t *kv) {
+    leveldb_iter_seek_to_last(((iterator_t *) kv)->at);
+}
+
+static void store_next(kv_iterator_t *kv) {
+    leveldb_iter_next(((iterator_t *) kv)->at);
+}
+
+static void store_prev(kv_iterator_t *kv) {
+    leveldb_iter_prev(((iterator_t *) kv)->at);
+}
+
+static bool store_valid(const kv_iterator_t *kv) {
+    return leveldb_iter_valid(((const iterator_t *) kv)->at);
+}
+
+static slice_t store_key(const kv_iterator_t *kv) {
+    slice_t key = {NULL, 0};
+    key.data = (const uint8_t *) leveldb_iter_key(((const iterator_t *) kv)->at, &key.size);
+    return key;
+}
+
+static slice_t store_value(const kv_iterator_t *kv) {
+    slice_t value = {NULL, 0};
+    value.data = (const uint8_t *) leveldb_iter_value(((const iterator_t *) kv)->at, &value.size);
+    return value;
+}
+
+/* ---- writes ---- */
+
+static kv_batch_t *store_batch_new(kv_t *kv) {
+    batch_ops_t *batch = calloc(1, sizeof *batch);
+    if (!batch)
+        return NULL;
+    batch->kv.backend = kv->backend;
+    batch->ops = leveldb_writebatch_create();
+    return &batch->kv;
+}
+
+static void store_batch_put(kv_batch_t *kv, slice_t key, slice_t value) {
+    leveldb_writebatch_put(((batch_ops_t *) kv)->ops, chars(key), key.size, chars(value),
+                           value.size);
+}
+
+static void store_batch_delete(kv_batch_t *kv, slice_t key) {
+    leveldb_writebatch_delete(((batch_ops_t *) kv)->ops, chars(key), key.size);
+}
+
+static void store_batch_destroy(kv_batch_t *kv) {
+    batch_ops_t *self = (batch_ops_t *) kv;
+    leveldb_writebatch_destroy(self->ops);
+    free(self);
+}
+
+static int store_write(kv_t *kv, kv_batch_t *batch, bool sync) {
+    store_t *self = (store_t *) kv;
+    int rc = 0;
+    pthread_mutex_lock(&self->write_lock);
+    if (self->write_failed) {
+        pthread_rwlock_wrlock(&self->lock);
+        rc = database_reopen(self);
+        pthread_rwlock_unlock(&self->lock);
+    }
+    if (rc == 0) {
+        /* Only a writer ever changes `db`, so `lock` is not needed here: readers must not wait
+         * behind a write that stalls. */
+        char *text = NULL;
+        leveldb_write(self->db, sync ? self->sync_options : self->write_options,
+                      ((batch_ops_t *) batch)->ops, &text);
+        rc = error_take(text);
+        self->write_failed = rc != 0;
+    }
+    pthread_mutex_unlock(&self->write_lock);
+    return rc;
+}
+
+static const kv_backend_t leveldb_backend = {
+    .close = store_close,
+    .get = store_get,
+    .batch_new = store_batch_new,
+    .batch_put = store_batch_put,
+    .batch_delete = store_batch_delete,
+    .batch_destroy = store_batch_destroy,
+    .write = store_write,
+    .snapshot_new = store_snapshot_new,
+    .snapshot_destroy = store_snapshot_destroy,
+    .iterator_new = store_iterator_new,
+    .iterator_destroy = store_iterator_destroy,
+    .seek = store_seek,
+    .seek_before = store_seek_before,
+    .seek_last = store_seek_last,
+    .next = store_next,
+    .prev = store_prev,
+    .valid = store_valid,
+    .key = store_key,
+    .value = store_value,
+    .error = store_error,
+};
+
+int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
+    *out = NULL;
+    store_t *self = calloc(1, sizeof *self);
+    if (!self)
+        return DRAX_ENOMEM;
+    self->directory = strdup(directory);
+    if (!self->directory) {
+        free(self);
+        return DRAX_ENOMEM;
+    }
+    self->kv.backend = &leveldb_backend;
+    pthread_rwlock_init(&self->lock, NULL);
+    pthread_mutex_init(&self->write_lock, NULL);
+    pthread_mutex_init(&self->views_lock, NULL);
+    self->cache = leveldb_cache_create_lru(CACHE_BYTES);
+    self->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS);
+    self->options = leveldb_options_create();
+    leveldb_options_set_create_if_missing(self->options, create);
+    leveldb_options_set_paranoid_checks(self->options, 1);
+    leveldb_options_set_cache(self->options, self->cache);
+    leveldb_options_set_filter_policy(self->options, self->bloom);
+    leveldb_options_set_write_buffer_size(self->options, WRITE_BUFFER_BYTES);
+    self->get_options = leveldb_readoptions_create();
+    leveldb_readoptions_set_verify_checksums(self->get_options, 1);
+    self->write_options = leveldb_writeoptions_create();
+    self->sync_options = leveldb_writeoptions_create();
+    leveldb_writeoptions_set_sync(self->sync_options, 1);
+    int rc = database_open(self);
+    if (rc) {
+        store_close(&self->kv);
+        return rc;
+    }
+    leveldb_options_set_create_if_missing(self->options, 0); /* for opening it again */
+    *out = &self->kv;
+    return 0;
+}

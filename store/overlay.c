@@ -1,0 +1,173 @@
+/* overlay.c: a red-black tree whose nodes hold key and value in one piece of memory.
+ *
+ * Invariants
+ *  1. node->value_size <= node->capacity; a tombstone has no value.
+ *  2. `bytes` is the sum over all nodes of what was allocated for them.
+ */
+#include "store/overlay.h"
+
+#include <bsd/sys/tree.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/error.h"
+
+struct overlay_node {
+    RB_ENTRY(overlay_node) link;
+    size_t key_size, value_size, capacity;
+    bool deleted;
+    uint8_t bytes[]; /* key, then room for `capacity` bytes of value */
+};
+
+RB_HEAD(node_tree, overlay_node);
+
+struct overlay {
+    struct node_tree tree;
+    size_t count, bytes;
+};
+
+static int node_compare(const overlay_node_t *a, const overlay_node_t *b) {
+    return kv_key_compare(overlay_node_key(a), overlay_node_key(b));
+}
+
+RB_GENERATE_INTERNAL(node_tree, overlay_node, link, node_compare, static __attribute__((unused)))
+
+/* Searches go down the tree by hand: RB_FIND would need a node to compare with. */
+overlay_node_t *overlay_find(const overlay_t *self, slice_t key) {
+    overlay_node_t *node = RB_ROOT(&self->tree);
+    while (node) {
+        int order = kv_key_compare(key, overlay_node_key(node));
+        if (order == 0)
+            return node;
+        node = order < 0 ? RB_LEFT(node, link) : RB_RIGHT(node, link);
+    }
+    return NULL;
+}
+
+static size_t node_bytes(const overlay_node_t *self) {
+    return sizeof *self + self->key_size + self->capacity;
+}
+
+static overlay_node_t *node_new(slice_t key, size_t capacity) {
+    overlay_node_t *node = malloc(sizeof *node + key.size + capacity);
+    if (!node)
+        return NULL;
+    node->key_size = key.size;
+    node->capacity = capacity;
+    memcpy(node->bytes, key.data, key.size);
+    return node;
+}
+
+/* The node of `key` with room for `size` bytes of value; `node` is the one it has now, if any. */
+static overlay_node_t *node_place(overlay_t *self, overlay_node_t *node, slice_t key, size_t size) {
+    if (!node || node->capacity < size) {
+        overlay_node_t *bigger = node_new(key, size);
+        if (!bigger)
+            return NULL;
+        if (node) {
+            RB_REMOVE(node_tree, &self->tree, node);
+            self->bytes -= node_bytes(node);
+            self->count--;
+            free(node);
+        }
+        RB_INSERT(node_tree, &self->tree, bigger);
+        self->bytes += node_bytes(bigger);
+        self->count++;
+        node = bigger;
+    }
+    node->value_size = size;
+    return node;
+}
+
+uint8_t *overlay_put(overlay_t *self, overlay_node_t *node, slice_t key, size_t size) {
+    node = node_place(self, node, key, size);
+    if (!node)
+        return NULL;
+    node->deleted = false;
+    return node->bytes + node->key_size;
+}
+
+int overlay_delete(overlay_t *self, overlay_node_t *node, slice_t key) {
+    node = node_place(self, node, key, 0);
+    if (!node)
+        return DRAX_ENOMEM;
+    node->deleted = true;
+    return 0;
+}
+
+overlay_t *overlay_new(void) {
+    overlay_t *self = calloc(1, sizeof *self);
+    if (self)
+        RB_INIT(&self->tree);
+    return self;
+}
+
+void overlay_destroy(overlay_t **self) {
+    overlay_t *overlay = *self;
+    *self = NULL;
+    if (!overlay)
+        return;
+    overlay_node_t *node, *next;
+    RB_FOREACH_SAFE(node, node_tree, &overlay->tree, next) {
+        RB_REMOVE(node_tree, &overlay->tree, node);
+        free(node);
+    }
+    free(overlay);
+}
+
+size_t overlay_bytes(const overlay_t *self) {
+    return self->bytes;
+}
+
+size_t overlay_count(const overlay_t *self) {
+    return self->count;
+}
+
+slice_t overlay_node_key(const overlay_node_t *self) {
+    return (slice_t){self->bytes, self->key_size};
+}
+
+slice_t overlay_node_value(const overlay_node_t *self) {
+    return (slice_t){self->bytes + self->key_size, self->value_size};
+}
+
+bool overlay_node_deleted(const overlay_node_t *self) {
+    return self->deleted;
+}
+
+overlay_node_t *overlay_seek(const overlay_t *self, slice_t key) {
+    overlay_node_t *node = RB_ROOT(&self->tree), *found = NULL;
+    while (node) {
+        bool at_or_after = kv_key_compare(overlay_node_key(node), key) >= 0;
+        if (at_or_after)
+            found = node;
+        node = at_or_after ? RB_LEFT(node, link) : RB_RIGHT(node, link);
+    }
+    return found;
+}
+
+overlay_node_t *overlay_seek_before(const overlay_t *self, slice_t key) {
+    overlay_node_t *node = RB_ROOT(&self->tree), *found = NULL;
+    while (node) {
+        bool before = kv_key_compare(overlay_node_key(node), key) < 0;
+        if (before)
+            found = node;
+        node = before ? RB_RIGHT(node, link) : RB_LEFT(node, link);
+    }
+    return found;
+}
+
+overlay_node_t *overlay_first(const overlay_t *self) {
+    overlay_node_t *node = RB_ROOT(&self->tree);
+    while (node && RB_LEFT(node, link))
+        node = RB_LEFT(node, link);
+    return node;
+}
+
+overlay_node_t *overlay_next(overlay_node_t *node) {
+    return node_tree_RB_NEXT(node);
+}
+
+overlay_node_t *overlay_prev(overlay_node_t *node) {
+    return node_tree_RB_PREV(node);
+}

@@ -1,0 +1,41 @@
+/* overlay.h: what was changed since the last flush, as an ordered map in memory.
+ *
+ * Owns: nodes, each a key with its new value or a tombstone, and the count of their bytes. Knows
+ * the order of keys (kv.h), not what they mean. One thread changes it; once it is frozen nobody
+ * does, and any thread may read it.
+ */
+#ifndef DRAX_STORE_OVERLAY_H
+#define DRAX_STORE_OVERLAY_H
+
+#include "store/kv.h"
+
+typedef struct overlay overlay_t;
+typedef struct overlay_node overlay_node_t;
+
+overlay_t *overlay_new(void); /* NULL when out of memory */
+void overlay_destroy(overlay_t **self);
+size_t overlay_bytes(const overlay_t *self); /* memory in use, about */
+size_t overlay_count(const overlay_t *self);
+
+/* The node of `key`, which may be a tombstone; NULL when the overlay says nothing about it. */
+overlay_node_t *overlay_find(const overlay_t *self, slice_t key);
+/* Makes room for a value of `size` bytes under `key` and returns it, to be filled; NULL when out of
+ * memory, and nothing has changed. `node` is what overlay_find says of `key`, so that a caller who
+ * knows already does not search twice. The node, and slices into its value, are void afterwards;
+ * `key` may point into it. */
+uint8_t *overlay_put(overlay_t *self, overlay_node_t *node, slice_t key, size_t size);
+/* The same with a tombstone. DRAX_ENOMEM. */
+int overlay_delete(overlay_t *self, overlay_node_t *node, slice_t key);
+
+slice_t overlay_node_key(const overlay_node_t *self);
+slice_t overlay_node_value(const overlay_node_t *self);
+bool overlay_node_deleted(const overlay_node_t *self);
+
+/* In order; NULL at the end. */
+overlay_node_t *overlay_first(const overlay_t *self);
+overlay_node_t *overlay_seek(const overlay_t *self, slice_t key);        /* first >= key */
+overlay_node_t *overlay_seek_before(const overlay_t *self, slice_t key); /* last < key */
+overlay_node_t *overlay_next(overlay_node_t *node);
+overlay_node_t *overlay_prev(overlay_node_t *node);
+
+#endif

@@ -1,0 +1,225 @@
+/* record.c: see record.h for the grammar. Readers trust nothing: bytes on a disk may be damaged. */
+#include "store/record.h"
+
+#include <assert.h>
+#include <xxhash.h>
+
+#include "broker/error.h"
+
+/* ---- keys ---- */
+
+slice_t record_key(const record_key_t *self) {
+    return (slice_t){self->bytes, self->size};
+}
+
+static void key_begin(record_key_t *out, char prefix) {
+    out->bytes[0] = (uint8_t) prefix;
+    out->size = 1;
+}
+
+static void key_add(record_key_t *out, slice_t part) {
+    assert(part.size <= sizeof out->bytes - out->size);
+    if (part.size)
+        memcpy(out->bytes + out->size, part.data, part.size);
+    out->size += part.size;
+}
+
+static void key_add_number(record_key_t *out, uint64_t number) {
+    be64_write(out->bytes + out->size, number);
+    out->size += 8;
+}
+
+static void key_add_client(record_key_t *out, slice_t client) {
+    assert(client.size <= LIMIT_CLIENT_ID_BYTES);
+    out->bytes[out->size++] = (uint8_t) client.size;
+    key_add(out, client);
+}
+
+void record_key_user(record_key_t *out, slice_t key) {
+    key_begin(out, PREFIX_USER);
+    key_add(out, key);
+}
+
+void record_key_origin(record_key_t *out, uint64_t node) {
+    key_begin(out, PREFIX_ORIGIN);
+    key_add_number(out, node);
+}
+
+void record_key_session(record_key_t *out, slice_t client) {
+    key_begin(out, PREFIX_SESSION);
+    key_add_client(out, client);
+}
+
+void record_key_answer(record_key_t *out, slice_t client, uint64_t seq) {
+    record_key_session(out, client);
+    key_add_number(out, seq);
+}
+
+void record_key_due(record_key_t *out, uint64_t due_ms, slice_t key) {
+    key_begin(out, PREFIX_DUE);
+    key_add_number(out, due_ms);
+    key_add(out, key);
+}
+
+void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client) {
+    key_begin(out, PREFIX_USED);
+    key_add_number(out, used_ms);
+    key_add_client(out, client);
+}
+
+int record_key_origin_parse(slice_t key, uint64_t *node) {
+    if (key.size != 9 || key.data[0] != PREFIX_ORIGIN)
+        return DRAX_ECORRUPT;
+    *node = be64_read(key.data + 1);
+    return 0;
+}
+
+/* `bytes` begins with a client; *rest is what follows it. */
+static int client_parse(slice_t bytes, slice_t *client, slice_t *rest) {
+    if (bytes.size == 0 || bytes.data[0] == 0 || bytes.data[0] > LIMIT_CLIENT_ID_BYTES ||
+        bytes.size - 1 < bytes.data[0])
+        return DRAX_ECORRUPT;
+    *client = (slice_t){bytes.data + 1, bytes.data[0]};
+    *rest = (slice_t){client->data + client->size, bytes.size - 1 - client->size};
+    return 0;
+}
+
+int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq) {
+    slice_t rest = {NULL, 0};
+    if (key.size < 1 || key.data[0] != PREFIX_SESSION ||
+        client_parse((slice_t){key.data + 1, key.size - 1}, client, &rest))
+        return DRAX_ECORRUPT;
+    if (rest.size != 0 && rest.size != 8)
+        return DRAX_ECORRUPT;
+    *seq = rest.size ? be64_read(rest.data) : 0;
+    return rest.size && *seq == 0 ? DRAX_ECORRUPT : 0;
+}
+
+int record_key_due_parse(slice_t key, uint64_t *due_ms, slice_t *user_key) {
+    if (key.size < 9 || key.data[0] != PREFIX_DUE)
+        return DRAX_ECORRUPT;
+    *due_ms = be64_read(key.data + 1);
+    *user_key = (slice_t){key.data + 9, key.size - 9};
+    return 0;
+}
+
+int record_key_used_parse(slice_t key, uint64_t *used_ms, slice_t *client) {
+    slice_t rest = {NULL, 0};
+    if (key.size < 9 || key.data[0] != PREFIX_USED ||
+        client_parse((slice_t){key.data + 9, key.size - 9}, client, &rest) || rest.size)
+        return DRAX_ECORRUPT;
+    *used_ms = be64_read(key.data + 1);
+    return 0;
+}
+
+/* ---- records ---- */
+
+/* Reads `count` numbers from bytes of exactly `size`. */
+static int numbers_parse(slice_t bytes, size_t size, uint64_t *out, size_t count) {
+    if (bytes.size != size)
+        return DRAX_ECORRUPT;
+    for (size_t i = 0; i < count; i++)
+        out[i] = be64_read(bytes.data + 8 * i);
+    return 0;
+}
+
+int record_parse(slice_t bytes, record_t *out) {
+    if (bytes.size < RECORD_HEADER_BYTES)
+        return DRAX_ECORRUPT;
+    const uint8_t *at = bytes.data;
+    *out = (record_t){
+        .index = be64_read(at),
+        .created = be64_read(at + 8),
+        .version = be64_read(at + 16),
+        .due_ms = be64_read(at + 24),
+        .lease = be64_read(at + 32),
+        .hash = be64_read(at + 40),
+        .value = {at + RECORD_HEADER_BYTES, bytes.size - RECORD_HEADER_BYTES},
+    };
+    return 0;
+}
+
+static void header_write(const record_t *self, uint8_t *out) {
+    be64_write(out, self->index);
+    be64_write(out + 8, self->created);
+    be64_write(out + 16, self->version);
+    be64_write(out + 24, self->due_ms);
+    be64_write(out + 32, self->lease);
+}
+
+static uint64_t header_hash(const record_t *self, slice_t key, const uint8_t *header) {
+    uint64_t hash = XXH3_64bits(key.data, key.size);
+    hash = XXH3_64bits_withSeed(header, RECORD_HEADER_BYTES - 8, hash);
+    return XXH3_64bits_withSeed(self->value.data, self->value.size, hash);
+}
+
+void record_write(record_t *self, slice_t key, uint8_t *out) {
+    header_write(self, out);
+    self->hash = header_hash(self, key, out);
+    be64_write(out + 40, self->hash);
+    if (self->value.size)
+        memcpy(out + RECORD_HEADER_BYTES, self->value.data, self->value.size);
+}
+
+uint64_t record_hash(const record_t *self, slice_t key) {
+    uint8_t header[RECORD_HEADER_BYTES];
+    header_write(self, header);
+    return header_hash(self, key, header);
+}
+
+uint64_t record_hash_plain(slice_t key, slice_t value) {
+    return XXH3_64bits_withSeed(value.data, value.size, XXH3_64bits(key.data, key.size));
+}
+
+int origin_parse(slice_t bytes, origin_t *out) {
+    uint64_t numbers[2];
+    if (numbers_parse(bytes, ORIGIN_BYTES, numbers, 2))
+        return DRAX_ECORRUPT;
+    out->boot = numbers[0];
+    out->last = numbers[1];
+    return 0;
+}
+
+void origin_write(const origin_t *self, uint8_t out[ORIGIN_BYTES]) {
+    be64_write(out, self->boot);
+    be64_write(out + 8, self->last);
+}
+
+int session_parse(slice_t bytes, session_t *out) {
+    uint64_t numbers[5];
+    if (numbers_parse(bytes, SESSION_BYTES, numbers, 5))
+        return DRAX_ECORRUPT;
+    *out = (session_t){.used_ms = numbers[0],
+                       .count = numbers[1],
+                       .low = numbers[2],
+                       .high = numbers[3],
+                       .floor = numbers[4]};
+    return 0;
+}
+
+void session_write(const session_t *self, uint8_t out[SESSION_BYTES]) {
+    be64_write(out, self->used_ms);
+    be64_write(out + 8, self->count);
+    be64_write(out + 16, self->low);
+    be64_write(out + 24, self->high);
+    be64_write(out + 32, self->floor);
+}
+
+int answer_parse(slice_t bytes, answer_t *out) {
+    if (bytes.size != ANSWER_BYTES)
+        return DRAX_ECORRUPT;
+    *out = (answer_t){.arguments = be64_read(bytes.data),
+                      .code = bytes.data[8],
+                      .index = be64_read(bytes.data + 9),
+                      .revision = be64_read(bytes.data + 17),
+                      .deleted = be64_read(bytes.data + 25)};
+    return 0;
+}
+
+void answer_write(const answer_t *self, uint8_t out[ANSWER_BYTES]) {
+    be64_write(out, self->arguments);
+    out[8] = self->code;
+    be64_write(out + 9, self->index);
+    be64_write(out + 17, self->revision);
+    be64_write(out + 25, self->deleted);
+}

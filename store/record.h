@@ -1,0 +1,146 @@
+/* record.h: the layout of keys and records in the ordered store.
+ *
+ * Owns: bytes of keys and records, and their hashes. Knows nothing of overlays, stores or rules.
+ *
+ *   store    = pair*                                 all numbers are big-endian
+ *   pair     = "k" key            -> user            a user's key
+ *            | "o" node:u64       -> boot:u64 last:u64              origin: blocks of a node's
+ * gateway | "s" client         -> session         exactly once: a client | "s" client seq:u64 ->
+ * answer          … and its answer to one request | "t" due_ms:u64 key -> ""              derived:
+ * keys by when they are due | "u" used_ms:u64 client -> ""          derived: sessions by their last
+ * use | "m"                -> meta            see meta.h client   = length:u8 byte{length} user =
+ * index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value session  = used_ms:u64
+ * count:u64 low:u64 high:u64 floor:u64 answer   = arguments:u64 code:u8 index:u64 revision:u64
+ * deleted:u64
+ *
+ * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
+ * carries them alone. t and u follow from them.
+ *
+ *   hash of k  = XXH3(value, seed XXH3(first 40 bytes of the record, seed XXH3(pair key)))
+ *   hash of o, s = XXH3(record, seed XXH3(pair key))
+ */
+#ifndef DRAX_STORE_RECORD_H
+#define DRAX_STORE_RECORD_H
+
+#include "broker/limits.h"
+#include "store/kv.h"
+
+#define PREFIX_USER 'k'
+#define PREFIX_META 'm'
+#define PREFIX_ORIGIN 'o'
+#define PREFIX_SESSION 's'
+#define PREFIX_DUE 't'
+#define PREFIX_USED 'u'
+
+/* ---- keys ---- */
+
+#define RECORD_KEY_BYTES (1 + 8 + LIMIT_KEY_BYTES + 1)
+
+/* A key of the store being built. */
+typedef struct record_key {
+    size_t size;
+    uint8_t bytes[RECORD_KEY_BYTES];
+} record_key_t;
+
+slice_t record_key(const record_key_t *self);
+
+/* Builders; the parts must be within the limits of the contract (a directory's prefix, one byte
+ * longer than a key, fits as well). */
+void record_key_user(record_key_t *out, slice_t key);
+void record_key_origin(record_key_t *out, uint64_t node);
+void record_key_session(record_key_t *out, slice_t client);
+void record_key_answer(record_key_t *out, slice_t client, uint64_t seq);
+void record_key_due(record_key_t *out, uint64_t due_ms, slice_t key);
+void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client);
+
+/* Readers, of a pair's key: DRAX_ECORRUPT when it is not of that kind. Slices borrow from `key`. */
+int record_key_origin_parse(slice_t key, uint64_t *node);
+/* The key of a session (`*seq` 0) or of an answer. */
+int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq);
+int record_key_due_parse(slice_t key, uint64_t *due_ms, slice_t *user_key);
+int record_key_used_parse(slice_t key, uint64_t *used_ms, slice_t *client);
+
+/* ---- records ---- */
+
+#define RECORD_HEADER_BYTES 48u
+
+typedef struct record {
+    uint64_t index;   /* revision of the last change */
+    uint64_t created; /* revision that made the key */
+    uint64_t version; /* writes since then */
+    uint64_t due_ms;  /* cluster time; 0: never */
+    uint64_t lease;   /* 0: none */
+    uint64_t hash;
+    slice_t value;
+} record_t;
+
+int record_parse(slice_t bytes, record_t *out); /* DRAX_ECORRUPT; `value` borrows */
+/* Sets self->hash, for the pair key `key`, and writes RECORD_HEADER_BYTES and the value to `out`.
+ */
+void record_write(record_t *self, slice_t key, uint8_t *out);
+uint64_t record_hash(const record_t *self, slice_t key);
+
+#define ORIGIN_BYTES 16u
+
+typedef struct origin {
+    uint64_t node;
+    uint64_t boot;
+    uint64_t last; /* seq of the last block that counted */
+} origin_t;
+
+int origin_parse(slice_t bytes, origin_t *out); /* sets boot and last */
+void origin_write(const origin_t *self, uint8_t out[ORIGIN_BYTES]);
+
+#define SESSION_BYTES 40u
+
+typedef struct session {
+    uint64_t used_ms; /* last use, in steps (session.h) */
+    uint64_t count;   /* answers kept */
+    uint64_t low;     /* lowest seq kept, when count > 0 */
+    uint64_t high;    /* highest seq ever kept */
+    uint64_t floor;   /* highest seq whose answer was dropped */
+} session_t;
+
+int session_parse(slice_t bytes, session_t *out);
+void session_write(const session_t *self, uint8_t out[SESSION_BYTES]);
+
+#define ANSWER_BYTES 33u
+
+/* What a request came to, without what the request itself tells. */
+typedef struct answer {
+    uint64_t arguments; /* hash of the request's arguments */
+    uint8_t code;       /* rpc_code_t */
+    uint64_t index, revision, deleted;
+} answer_t;
+
+int answer_parse(slice_t bytes, answer_t *out);
+void answer_write(const answer_t *self, uint8_t out[ANSWER_BYTES]);
+
+/* Hash of a pair of kind o or s. */
+uint64_t record_hash_plain(slice_t key, slice_t value);
+
+/* ---- numbers ---- */
+
+static inline void be64_write(uint8_t *out, uint64_t value) {
+    for (int i = 0; i < 8; i++)
+        out[i] = (uint8_t) (value >> (56 - 8 * i));
+}
+
+static inline uint64_t be64_read(const uint8_t *bytes) {
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+static inline void be32_write(uint8_t *out, uint32_t value) {
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t) (value >> (24 - 8 * i));
+}
+
+static inline uint32_t be32_read(const uint8_t *bytes) {
+    return (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 | (uint32_t) bytes[2] << 8 |
+           bytes[3];
+}
+
+#endif

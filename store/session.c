@@ -1,0 +1,276 @@
+/* session.c: exactly once (contract section 2): the answers a client has had, in the replicated
+ * state.
+ *
+ * A session keeps the outcomes of its highest SESSION_ANSWERS seqs. An outcome is kept without what
+ * the request itself tells (key, value): a repetition must bring the same arguments, and brings
+ * them again.
+ *
+ *   seq <= floor, or below a full session's lowest     refused: whether it was applied is not known
+ * any more seq kept, same arguments                           the same answer seq kept, other
+ * arguments                          refused else applied, and kept
+ *
+ * Invariants
+ *  1. used_ms goes in steps of STEP_MS, so that the used record moves once in a step and not with
+ * each request; a session is idle when SESSION_IDLE_MS have passed since the end of that step.
+ *  2. While there are answers, low is the lowest; all seqs kept are above floor.
+ */
+#include "store/state_internal.h"
+
+#include <xxhash.h>
+
+#include "broker/error.h"
+
+#define STEP_MS 60000u
+
+static uint64_t slice_hash(slice_t bytes, uint64_t seed) {
+    return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
+}
+
+static uint64_t arguments_hash(const request_t *request) {
+    const uint64_t numbers[] = {
+        request->method, request->has_previous, request->previous,    request->ttl_ms,
+        request->lease,  request->has_fence,    request->fence_token,
+    };
+    uint8_t bytes[sizeof numbers];
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        be64_write(bytes + 8 * i, numbers[i]);
+    uint64_t hash = slice_hash((slice_t){bytes, sizeof bytes}, 0);
+    hash = slice_hash(request->key, hash);
+    hash = slice_hash(request->end, hash);
+    hash = slice_hash(request->value, hash);
+    return slice_hash(request->fence_key, hash);
+}
+
+/* ---- records, with what they count for in the digest ---- */
+
+static void digest_swap(state_t *self, slice_t key, slice_t was, slice_t is) {
+    if (was.size)
+        self->meta.digest -= record_hash_plain(key, was);
+    if (is.size)
+        self->meta.digest += record_hash_plain(key, is);
+}
+
+/* Finds the session of `client`; *exists tells whether there is one. */
+static int session_load(state_t *self, slice_t client, found_t *at, session_t *out, bool *exists) {
+    record_key_t key;
+    record_key_session(&key, client);
+    int rc = state_lookup(self, record_key(&key), at);
+    *exists = rc == 0;
+    if (rc == 0)
+        return session_parse(at->value, out);
+    *out = (session_t){0};
+    return rc == DRAX_ENOTFOUND ? 0 : rc;
+}
+
+/* `was` (NULL: none) becomes `is` (NULL: none). */
+static int session_save(state_t *self, slice_t client, const found_t *at, const session_t *was,
+                        const session_t *is) {
+    record_key_t key;
+    uint8_t old[SESSION_BYTES], new[SESSION_BYTES];
+    slice_t old_bytes = {old, was ? sizeof old : 0}, new_bytes = {new, is ? sizeof new : 0};
+    record_key_session(&key, client);
+    if (was)
+        session_write(was, old);
+    if (is)
+        session_write(is, new);
+    digest_swap(self, record_key(&key), old_bytes, new_bytes);
+    int rc = is ? state_pair_put(self, at, record_key(&key), new_bytes)
+                : state_pair_delete(self, at, record_key(&key));
+    if (rc || (was && is && was->used_ms == is->used_ms))
+        return rc;
+    if (was) {
+        record_key_used(&key, was->used_ms, client);
+        rc = state_pair_clear(self, record_key(&key));
+    }
+    if (rc == 0 && is) {
+        record_key_used(&key, is->used_ms, client);
+        rc = state_pair_set(self, record_key(&key), (slice_t){NULL, 0});
+        uint64_t idle_ms = is->used_ms + STEP_MS + SESSION_IDLE_MS;
+        if (idle_ms < self->sweep_ms)
+            self->sweep_ms = idle_ms;
+    }
+    return rc;
+}
+
+/* The lowest seq that is kept of `client` above `seq`; 0 when there is none. */
+static int lowest_find(state_t *self, slice_t client, uint64_t seq, uint64_t *out) {
+    record_key_t key;
+    found_t at;
+    merge_t walk;
+    *out = 0;
+    record_key_answer(&key, client, seq + 1);
+    int rc = state_lookup(self, record_key(&key), &at); /* most clients leave no gaps */
+    if (rc != DRAX_ENOTFOUND) {
+        *out = rc == 0 ? seq + 1 : 0;
+        return rc;
+    }
+    rc = state_walk(self, &walk);
+    if (rc)
+        return rc;
+    rc = merge_seek(&walk, record_key(&key));
+    slice_t owner;
+    uint64_t found;
+    if (rc == 0 && walk.valid && record_key_session_parse(walk.key, &owner, &found) == 0 &&
+        kv_key_compare(owner, client) == 0)
+        *out = found;
+    merge_close(&walk);
+    return rc;
+}
+
+/* Forgets the lowest answer. */
+static int answer_drop(state_t *self, slice_t client, session_t *session) {
+    record_key_t key;
+    found_t at;
+    record_key_answer(&key, client, session->low);
+    int rc = state_lookup(self, record_key(&key), &at);
+    if (rc)
+        return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
+    digest_swap(self, record_key(&key), at.value, (slice_t){NULL, 0});
+    rc = state_pair_delete(self, &at, record_key(&key));
+    if (rc)
+        return rc;
+    session->count--;
+    session->floor = session->low;
+    if (session->count == 0) {
+        session->low = 0;
+        return 0;
+    }
+    rc = lowest_find(self, client, session->low, &session->low);
+    return rc == 0 && session->low == 0 ? DRAX_ECORRUPT : rc;
+}
+
+/* ---- requests ---- */
+
+static uint64_t time_step(const state_t *self) {
+    return self->meta.time_ms - self->meta.time_ms % STEP_MS;
+}
+
+static int refuse(outcome_t *out, const char *text) {
+    *out = (outcome_t){.code = RPC_INVALID_ARGUMENT, .text = text};
+    return 1;
+}
+
+static int answer_repeat(const session_use_t *use, const answer_t *answer, outcome_t *out) {
+    if (answer->arguments != use->arguments)
+        return refuse(out, "this client used this seq for another request");
+    *out = (outcome_t){.code = (rpc_code_t) answer->code,
+                       .index = answer->index,
+                       .revision = answer->revision,
+                       .deleted = answer->deleted};
+    return 1;
+}
+
+/* A session that is asked for an old answer is in use, too. */
+static int session_touch(state_t *self, const session_use_t *use) {
+    session_t session = use->session;
+    session.used_ms = time_step(self);
+    if (session.used_ms == use->session.used_ms)
+        return 0;
+    return session_save(self, use->client, &use->at, &use->session, &session);
+}
+
+int session_begin(state_t *self, const request_t *request, session_use_t *use, outcome_t *out) {
+    *use = (session_use_t){.client = request->client, .seq = request->seq};
+    use->arguments = arguments_hash(request);
+    int rc = session_load(self, use->client, &use->at, &use->session, &use->exists);
+    if (rc || !use->exists)
+        return rc;
+    const session_t *session = &use->session;
+    if (session->count && use->seq >= session->low && use->seq <= session->high) {
+        record_key_t key;
+        found_t at;
+        answer_t answer;
+        record_key_answer(&key, use->client, use->seq);
+        rc = state_lookup(self, record_key(&key), &at);
+        if (rc == 0)
+            rc = answer_parse(at.value, &answer);
+        if (rc == 0)
+            rc = session_touch(self, use);
+        if (rc == 0)
+            return answer_repeat(use, &answer, out);
+        return rc == DRAX_ENOTFOUND ? 0 : rc;
+    }
+    if (use->seq <= session->floor ||
+        (session->count == SESSION_ANSWERS && use->seq < session->low))
+        return refuse(out, "seq is older than the answers kept for this client");
+    return 0;
+}
+
+int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
+    record_key_t key;
+    uint8_t bytes[ANSWER_BYTES];
+    slice_t record = {bytes, sizeof bytes};
+    answer_t answer = {.arguments = use->arguments,
+                       .code = (uint8_t) outcome->code,
+                       .index = outcome->index,
+                       .revision = outcome->revision,
+                       .deleted = outcome->deleted};
+    answer_write(&answer, bytes);
+    record_key_answer(&key, use->client, use->seq);
+    digest_swap(self, record_key(&key), (slice_t){NULL, 0}, record);
+    int rc = state_pair_set(self, record_key(&key), record);
+    if (rc)
+        return rc;
+    session_t session = use->session;
+    session.used_ms = time_step(self);
+    if (session.count == 0 || use->seq < session.low)
+        session.low = use->seq;
+    if (use->seq > session.high)
+        session.high = use->seq;
+    session.count++;
+    if (session.count > SESSION_ANSWERS) {
+        rc = answer_drop(self, use->client, &session);
+        if (rc)
+            return rc;
+    }
+    return session_save(self, use->client, &use->at, use->exists ? &use->session : NULL, &session);
+}
+
+/* ---- forgetting ---- */
+
+/* The client longest unused; `client` has size 0 when there is none. Its bytes go to `scratch`. */
+static int oldest_find(state_t *self, uint8_t *scratch, slice_t *client, uint64_t *used_ms) {
+    static const uint8_t first[] = {PREFIX_USED};
+    merge_t walk;
+    *client = (slice_t){scratch, 0};
+    int rc = state_walk(self, &walk);
+    if (rc)
+        return rc;
+    rc = merge_seek(&walk, (slice_t){first, sizeof first});
+    if (rc == 0 && walk.valid && walk.key.data[0] == PREFIX_USED) {
+        slice_t found;
+        rc = record_key_used_parse(walk.key, used_ms, &found);
+        if (rc == 0) {
+            memcpy(scratch, found.data, found.size);
+            client->size = found.size;
+        }
+    }
+    merge_close(&walk);
+    return rc;
+}
+
+int session_sweep(state_t *self) {
+    if (self->meta.time_ms < self->sweep_ms)
+        return 0;
+    uint8_t scratch[LIMIT_CLIENT_ID_BYTES];
+    slice_t client;
+    uint64_t used_ms = 0;
+    int rc = oldest_find(self, scratch, &client, &used_ms);
+    if (rc)
+        return rc;
+    self->sweep_ms = client.size ? used_ms + STEP_MS + SESSION_IDLE_MS : UINT64_MAX;
+    if (self->meta.time_ms < self->sweep_ms)
+        return 0;
+    found_t at;
+    session_t was;
+    bool exists;
+    rc = session_load(self, client, &at, &was, &exists);
+    if (rc == 0 && !exists)
+        rc = DRAX_ECORRUPT; /* a used record without its session */
+    session_t session = was;
+    for (size_t i = 0; rc == 0 && i < SESSION_SWEEP && session.count; i++)
+        rc = answer_drop(self, client, &session);
+    if (rc)
+        return rc;
+    return session_save(self, client, &at, &was, session.count ? &session : NULL);
+}

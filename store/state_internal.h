@@ -1,0 +1,122 @@
+/* state_internal.h: what the parts of the state share; nobody else includes this.
+ *
+ *   state.c            opening, flushing, lookups, single pairs
+ *   apply.c            entries, blocks and commands
+ *   user.c             users' keys and what follows from them: digest, counts, expiries
+ *   session.c          exactly once
+ *   expiry.c           what is due
+ *   query.c            reads
+ *   state_snapshot.c   sending what is flushed;  state_staging.c   receiving it
+ *
+ * Invariants besides those of state.h
+ *  1. After an error in the middle of an entry the overlay is half an entry ahead: `failed` is set,
+ * and nothing is applied or flushed any more.
+ *  2. There is a due record for each key with due_ms, and no other; a used record for each session,
+ * and no other; no answer without its session.
+ */
+#ifndef DRAX_STORE_STATE_INTERNAL_H
+#define DRAX_STORE_STATE_INTERNAL_H
+
+#include "store/merge.h"
+#include "store/meta.h"
+#include "store/record.h"
+#include "store/state.h"
+
+struct state {
+    kv_t *kv;
+    overlay_t *overlay; /* never NULL */
+    overlay_t *frozen;  /* NULL when all that was frozen is flushed */
+    meta_t meta;        /* as of the last entry applied */
+    uint64_t flushed;
+    uint64_t frozen_applied; /* what `frozen` brings kv to */
+    buffer_t frozen_meta;
+    bool flushing; /* between freeze and thaw */
+    int failed;    /* invariant 1; 0: none */
+
+    origin_t *origins; /* all of them; the records are only for the next start */
+    size_t origin_count, origin_capacity;
+
+    bool due_known; /* `due_first_ms` is right; 0: no key is due ever */
+    uint64_t due_first_ms;
+    uint64_t sweep_ms; /* no session is idle before this */
+
+    buffer_t scratch; /* the record that state_lookup found in kv */
+    buffer_t outcome; /* of the command being applied */
+    buffer_t results; /* of the last block */
+    buffer_t pairs;   /* of the answer being built, or keys to delete */
+};
+
+/* ---- single pairs (state.c) ---- */
+
+/* Where a key was found. `node` is its node in the active overlay, if any: for overlay_put. `value`
+ * is borrowed until the next lookup or change. */
+typedef struct found {
+    overlay_node_t *node;
+    slice_t value;
+} found_t;
+
+/* 0, DRAX_ENOTFOUND (`node` is set all the same), or an error of the kv store. */
+int state_lookup(state_t *self, slice_t key, found_t *out);
+int state_pair_put(state_t *self, const found_t *at, slice_t key, slice_t value);
+int state_pair_delete(state_t *self, const found_t *at, slice_t key);
+/* The same for pairs of which nothing is known. */
+int state_pair_set(state_t *self, slice_t key, slice_t value);
+int state_pair_clear(state_t *self, slice_t key);
+int state_walk(state_t *self, merge_t *out); /* merge_open over the whole state */
+
+/* The origin of `node`, or NULL; borrowed until the next one is added. */
+origin_t *state_origin(const state_t *self, uint64_t node);
+origin_t *state_origin_add(state_t *self, const origin_t *origin); /* NULL: out of memory */
+
+/* ---- users' keys (user.c) ---- */
+
+typedef struct user {
+    record_key_t key; /* with its prefix */
+    found_t at;
+    bool exists;
+    record_t record; /* when it exists */
+} user_t;
+
+/* `key` is as the client gave it. 0 (see `exists`), or an error. */
+int user_load(state_t *self, slice_t key, user_t *out);
+/* Writes the key at `revision`; due_ms 0: for ever. The user is void after this, as after a delete.
+ */
+int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64_t revision);
+int user_delete(state_t *self, user_t *user);
+/* Deletes all keys that begin with `prefix`; *deleted is how many. */
+int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted);
+
+/* ---- what a command came to (apply.c) ---- */
+
+typedef struct outcome {
+    rpc_code_t code;
+    const char *text; /* static; NULL: the usual one of the code */
+    uint64_t index, revision, deleted;
+} outcome_t;
+
+/* ---- exactly once (session.c) ---- */
+
+typedef struct session_use {
+    slice_t client;
+    uint64_t seq;
+    uint64_t arguments;
+    bool exists;
+    found_t at;
+    session_t session;
+} session_use_t;
+
+/* For a request with client and seq: 1 when it is answered already, or refused, with `out`; 0 when
+ * it is to be applied, and then session_end keeps its answer. */
+int session_begin(state_t *self, const request_t *request, session_use_t *use, outcome_t *out);
+int session_end(state_t *self, session_use_t *use, const outcome_t *outcome);
+/* Forgets a bounded number of answers of clients that have been idle for long. */
+int session_sweep(state_t *self);
+
+/* ---- expiries (expiry.c) ---- */
+
+int expiry_add(state_t *self, uint64_t due_ms, slice_t user_key);
+int expiry_remove(state_t *self, uint64_t due_ms, slice_t user_key);
+/* Deletes those of the keys named that are still at their revision, and due. */
+int expiry_apply(state_t *self, expire_t *command, outcome_t *out);
+
+#endif

@@ -1,0 +1,221 @@
+/* state_staging.c: a snapshot's chunks into an empty kv store.
+ *
+ * Owns: the store while it is being filled. Trusts nothing: checksums, numbers, order, every record
+ * and at the end digest and counts are checked, and a first error sticks.
+ *
+ * Invariants
+ *  1. Each chunk is one synced batch: LevelDB may lose unsynced writes from before a synced one.
+ *  2. The meta record is written last, so a store that holds less than the whole snapshot has none,
+ * and state_open refuses it.
+ *  3. Derived records (due, used) are made from the replicated ones; what a peer says of them is
+ * refused.
+ */
+#include "store/state_snapshot.h"
+
+#include <stdlib.h>
+
+#include "broker/error.h"
+#include "store/meta.h"
+#include "store/state.h"
+
+struct state_staging {
+    kv_t *kv;
+    int failed;
+    uint64_t chunks;
+    bool complete;
+    meta_t meta;
+    buffer_t meta_bytes;
+    buffer_t last_key; /* of the pair before; empty: none */
+    uint64_t digest, keys, expiring;
+};
+
+/* The record derived from a replicated one, if any, goes to the batch under `key`. */
+static void derived_put(kv_batch_t *batch, const record_key_t *key) {
+    kv_batch_put(batch, record_key(key), (slice_t){NULL, 0});
+}
+
+static int user_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    record_t record;
+    if (key.size < 2 || key.size > 1 + LIMIT_KEY_BYTES || record_parse(value, &record) ||
+        record.hash != record_hash(&record, key))
+        return DRAX_ECORRUPT;
+    self->digest += record.hash;
+    self->keys++;
+    if (record.due_ms) {
+        record_key_t due;
+        record_key_due(&due, record.due_ms, (slice_t){key.data + 1, key.size - 1});
+        derived_put(batch, &due);
+        self->expiring++;
+    }
+    return 0;
+}
+
+static int session_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    slice_t client;
+    uint64_t seq;
+    session_t session;
+    answer_t answer;
+    if (record_key_session_parse(key, &client, &seq))
+        return DRAX_ECORRUPT;
+    if (seq ? answer_parse(value, &answer) : session_parse(value, &session))
+        return DRAX_ECORRUPT;
+    if (!seq) {
+        record_key_t used;
+        record_key_used(&used, session.used_ms, client);
+        derived_put(batch, &used);
+    }
+    self->digest += record_hash_plain(key, value);
+    return 0;
+}
+
+static int origin_add(state_staging_t *self, slice_t key, slice_t value) {
+    origin_t origin;
+    if (record_key_origin_parse(key, &origin.node) || origin_parse(value, &origin))
+        return DRAX_ECORRUPT;
+    self->digest += record_hash_plain(key, value);
+    return 0;
+}
+
+static int meta_add(state_staging_t *self, slice_t value) {
+    buffer_append(&self->meta_bytes, value.data, value.size);
+    if (self->meta_bytes.failed)
+        return DRAX_ENOMEM;
+    return meta_decode(&self->meta, value);
+}
+
+static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    if (!self->meta_bytes.size) /* the very first pair */
+        return key.size == 1 && key.data[0] == PREFIX_META ? meta_add(self, value) : DRAX_ECORRUPT;
+    slice_t before = {self->last_key.data, self->last_key.size};
+    if (key.size == 0 || kv_key_compare(key, before) <= 0)
+        return DRAX_ECORRUPT;
+    int rc = DRAX_ECORRUPT;
+    if (key.data[0] == PREFIX_USER)
+        rc = user_add(self, batch, key, value);
+    else if (key.data[0] == PREFIX_ORIGIN)
+        rc = origin_add(self, key, value);
+    else if (key.data[0] == PREFIX_SESSION)
+        rc = session_add(self, batch, key, value);
+    if (rc)
+        return rc;
+    kv_batch_put(batch, key, value);
+    buffer_reset(&self->last_key);
+    buffer_append(&self->last_key, key.data, key.size);
+    return self->last_key.failed ? DRAX_ENOMEM : 0;
+}
+
+static int head_check(const state_staging_t *self, uint64_t chunk, slice_t bytes, bool last) {
+    if (bytes.size < CHUNK_HEAD_BYTES || be64_read(bytes.data) != chunk_checksum(bytes))
+        return DRAX_ECORRUPT;
+    bool same = chunk == 0 || be64_read(bytes.data + 16) == self->meta.applied;
+    if (be64_read(bytes.data + 8) != chunk || bytes.data[CHUNK_HEAD_BYTES - 1] != last || !same)
+        return DRAX_ECORRUPT;
+    return 0;
+}
+
+static int pairs_take(state_staging_t *self, kv_batch_t *batch, slice_t rest) {
+    int rc = 0;
+    while (rc == 0 && rest.size) {
+        if (rest.size < 8)
+            return DRAX_ECORRUPT;
+        size_t key_size = be32_read(rest.data), value_size = be32_read(rest.data + 4);
+        const uint8_t *at = rest.data + 8;
+        rest = (slice_t){at, rest.size - 8};
+        if (key_size > rest.size || value_size > rest.size - key_size)
+            return DRAX_ECORRUPT;
+        rc = pair_take(self, batch, (slice_t){at, key_size}, (slice_t){at + key_size, value_size});
+        rest = (slice_t){at + key_size + value_size, rest.size - key_size - value_size};
+    }
+    return rc;
+}
+
+static int chunk_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last) {
+    if (chunk != self->chunks || self->complete)
+        return DRAX_ECORRUPT;
+    int rc = head_check(self, chunk, bytes, last);
+    if (rc)
+        return rc;
+    kv_batch_t *batch = kv_batch_new(self->kv);
+    if (!batch)
+        return DRAX_ENOMEM;
+    slice_t pairs = {bytes.data + CHUNK_HEAD_BYTES, bytes.size - CHUNK_HEAD_BYTES};
+    rc = pairs_take(self, batch, pairs);
+    if (rc == 0 && be64_read(bytes.data + 16) != self->meta.applied)
+        rc = DRAX_ECORRUPT;
+    if (rc == 0)
+        rc = kv_write(self->kv, batch, true);
+    kv_batch_destroy(&batch);
+    if (rc == 0) {
+        self->chunks++;
+        self->complete = last;
+    }
+    return rc;
+}
+
+int state_staging_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last) {
+    if (!self->failed)
+        self->failed = chunk_add(self, chunk, bytes, last);
+    return self->failed;
+}
+
+static int staging_complete(state_staging_t *self) {
+    if (self->failed)
+        return self->failed;
+    const meta_t *meta = &self->meta;
+    if (!self->complete || self->digest != meta->digest || self->keys != meta->keys ||
+        self->expiring != meta->expiring)
+        return DRAX_ECORRUPT;
+    static const uint8_t meta_key[] = {PREFIX_META};
+    kv_batch_t *batch = kv_batch_new(self->kv);
+    if (!batch)
+        return DRAX_ENOMEM;
+    kv_batch_put(batch, (slice_t){meta_key, sizeof meta_key},
+                 (slice_t){self->meta_bytes.data, self->meta_bytes.size});
+    int rc = kv_write(self->kv, batch, true);
+    kv_batch_destroy(&batch);
+    return rc;
+}
+
+int state_staging_open(state_staging_t **out, kv_t **kv) {
+    *out = NULL;
+    state_staging_t *self = calloc(1, sizeof *self);
+    if (!self) {
+        kv_close(kv);
+        return DRAX_ENOMEM;
+    }
+    self->kv = *kv;
+    *kv = NULL;
+    *out = self;
+    kv_iterator_t *at = kv_iterator_new(self->kv, NULL);
+    int rc = DRAX_ENOMEM;
+    if (at) {
+        kv_iterator_seek_last(at);
+        rc = kv_iterator_valid(at) ? DRAX_EINVAL : kv_iterator_error(at);
+    }
+    kv_iterator_destroy(&at);
+    if (rc) {
+        state_staging_abort(out, kv);
+        kv_close(kv);
+    }
+    return rc;
+}
+
+int state_staging_finish(state_staging_t **self, kv_t **kv) {
+    int rc = staging_complete(*self);
+    state_staging_abort(self, kv);
+    if (rc)
+        kv_close(kv);
+    return rc;
+}
+
+void state_staging_abort(state_staging_t **self, kv_t **kv) {
+    state_staging_t *staging = *self;
+    *self = NULL;
+    *kv = NULL;
+    if (!staging)
+        return;
+    *kv = staging->kv;
+    buffer_free(&staging->meta_bytes);
+    buffer_free(&staging->last_key);
+    free(staging);
+}

@@ -1,0 +1,127 @@
+/* user.c: users' keys, and all that follows from a change of one: digest, counts, due records.
+ *
+ * Invariants
+ *  1. meta.digest, meta.keys and meta.expiring change in the same call as the key.
+ *  2. A record's stored hash is right, so that taking a record out of the digest needs its header
+ * alone.
+ */
+#include "store/state_internal.h"
+
+#include "broker/error.h"
+
+#define TREE_BATCH 1024u /* keys gathered before they are deleted: no change while a walk is open  \
+                          */
+
+int user_load(state_t *self, slice_t key, user_t *out) {
+    record_key_user(&out->key, key);
+    int rc = state_lookup(self, record_key(&out->key), &out->at);
+    out->exists = rc == 0;
+    if (rc == 0)
+        return record_parse(out->at.value, &out->record);
+    return rc == DRAX_ENOTFOUND ? 0 : rc;
+}
+
+static slice_t user_key(const user_t *user) {
+    return (slice_t){user->key.bytes + 1, user->key.size - 1};
+}
+
+/* Takes what the record counted for out of the meta. */
+static int user_discount(state_t *self, const user_t *user) {
+    if (!user->exists)
+        return 0;
+    self->meta.digest -= user->record.hash;
+    self->meta.keys--;
+    if (!user->record.due_ms)
+        return 0;
+    self->meta.expiring--;
+    return expiry_remove(self, user->record.due_ms, user_key(user));
+}
+
+int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64_t revision) {
+    int rc = user_discount(self, user);
+    if (rc)
+        return rc;
+    record_t record = {
+        .index = revision,
+        .created = user->exists ? user->record.created : revision,
+        .version = user->exists ? user->record.version + 1 : 1,
+        .due_ms = due_ms,
+        .value = value,
+    };
+    slice_t key = record_key(&user->key);
+    uint8_t *room =
+        overlay_put(self->overlay, user->at.node, key, RECORD_HEADER_BYTES + value.size);
+    if (!room)
+        return DRAX_ENOMEM;
+    record_write(&record, key, room);
+    self->meta.digest += record.hash;
+    self->meta.keys++;
+    if (!due_ms)
+        return 0;
+    self->meta.expiring++;
+    return expiry_add(self, due_ms, user_key(user));
+}
+
+int user_delete(state_t *self, user_t *user) {
+    int rc = user_discount(self, user);
+    if (rc)
+        return rc;
+    return state_pair_delete(self, &user->at, record_key(&user->key));
+}
+
+/* Gathers up to TREE_BATCH keys from `from` on that begin with `prefix`: each as its size, its
+ * bytes and the header of its record. */
+static int tree_gather(state_t *self, slice_t prefix, slice_t from, size_t *count) {
+    merge_t walk;
+    int rc = state_walk(self, &walk);
+    if (rc)
+        return rc;
+    *count = 0;
+    buffer_reset(&self->pairs);
+    for (rc = merge_seek(&walk, from); rc == 0 && walk.valid && *count < TREE_BATCH;
+         rc = merge_next(&walk)) {
+        if (walk.key.size < prefix.size || memcmp(walk.key.data, prefix.data, prefix.size) != 0)
+            break;
+        if (walk.value.size < RECORD_HEADER_BYTES) {
+            rc = DRAX_ECORRUPT;
+            break;
+        }
+        uint8_t size[4];
+        be32_write(size, (uint32_t) walk.key.size);
+        buffer_append(&self->pairs, size, sizeof size);
+        buffer_append(&self->pairs, walk.key.data, walk.key.size);
+        buffer_append(&self->pairs, walk.value.data, RECORD_HEADER_BYTES);
+        ++*count;
+    }
+    merge_close(&walk);
+    return rc == 0 && self->pairs.failed ? DRAX_ENOMEM : rc;
+}
+
+int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted) {
+    record_key_t first;
+    user_t user = {.exists = true};
+    size_t count;
+    *deleted = 0;
+    record_key_user(&first, prefix);
+    user.key = first;
+    do {
+        int rc = tree_gather(self, record_key(&first), record_key(&user.key), &count);
+        if (rc)
+            return rc;
+        const uint8_t *at = self->pairs.data;
+        for (size_t i = 0; i < count; i++) {
+            user.key.size = be32_read(at);
+            memcpy(user.key.bytes, at + 4, user.key.size);
+            at += 4 + user.key.size;
+            user.at.node = overlay_find(self->overlay, record_key(&user.key));
+            rc = record_parse((slice_t){at, RECORD_HEADER_BYTES}, &user.record);
+            if (rc == 0)
+                rc = user_delete(self, &user);
+            if (rc)
+                return rc;
+            at += RECORD_HEADER_BYTES;
+        }
+        *deleted += count;
+    } while (count == TREE_BATCH);
+    return 0;
+}
