@@ -329,11 +329,11 @@ class Arguments(KeysTest):
         self.check_refused("atomic_put", ["arg", "v", None, {"ttl_ms": 1000, "lease": 1}])
 
     def test_nothing_of_a_refused_write_is_there(self):
-        self.c.call("put", "arg/keep", "v")
-        self.check_refused("put", ["arg/new", "v", {"nope": 1}])
-        self.check_refused("delete", ["arg/keep", {"nope": 1}])
-        self.check_refused("delete_tree", ["arg", {"nope": 1}])
-        self.assertEqual(pair_keys(self.c.call("list", "arg")), [b"arg/keep"])
+        self.c.call("put", "refused/keep", "v")
+        self.check_refused("put", ["refused/new", "v", {"nope": 1}])
+        self.check_refused("delete", ["refused/keep", {"nope": 1}])
+        self.check_refused("delete_tree", ["refused", {"nope": 1}])
+        self.assertEqual(pair_keys(self.c.call("list", "refused")), [b"refused/keep"])
 
 
 if __name__ == "__main__":

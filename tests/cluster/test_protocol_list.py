@@ -61,7 +61,8 @@ class Directories(ListTest):
         self.put("d/x", "d//y", "d//")
         self.assertEqual(self.keys("list", "d/"), ["d//", "d//y", "d/x"])
         self.assertEqual(self.keys("list", "d//"), ["d//", "d//y"])
-        self.fails("KEY_NOT_FOUND", self.c.call, "list", "d///")
+        self.assertEqual(self.keys("list", "d///"), [])  # the key "d//", with nothing under it
+        self.fails("KEY_NOT_FOUND", self.c.call, "list", "d////")
 
     def test_empty_and_slash_are_the_whole_store(self):
         names = ["/", "/a", "a", "a/b", "\u20ac", "z"]

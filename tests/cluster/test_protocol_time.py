@@ -155,9 +155,9 @@ class ExactlyOnce(DraxTestCase):
         self.c = self.client(self.server)
         self.who = self.id().rsplit(".", 1)[1][-32:]
 
-    def outcome(self, client, method, *params, **options):
+    def outcome(self, through, method, *params, **options):
         try:
-            return client.call(method, *params, **options)
+            return through.call(method, *params, **options)
         except RpcError as error:
             return (error.code, error.text, error.details)
 
