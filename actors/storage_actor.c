@@ -407,7 +407,6 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
     self->post = options->post;
     self->log = options->log;
     snprintf(self->home, sizeof self->home, "%s", options->home);
-    self->writes_last = &self->writes;
     self->queries_last = &self->queries;
     int rc = worker_new(&self->flusher, options->threaded);
     if (rc == 0)

@@ -85,7 +85,7 @@ struct storage_actor {
     state_t *state;
 
     bool opened; /* raft sent OPEN */
-    write_item_t *writes, **writes_last;
+    write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
     uint64_t commit;
     bool write_blocked; /* the first write found no room */

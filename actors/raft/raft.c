@@ -147,6 +147,8 @@ void raft_tick(raft_t *self, uint64_t now_ms) {
 }
 
 uint64_t raft_deadline_ms(const raft_t *self) {
+    if (self->log.offered < self->log.last)
+        return self->now_ms; /* the next ready has more to write */
     return self->role == RAFT_LEADER ? self->heartbeat_due_ms : self->deadline_ms;
 }
 
@@ -275,16 +277,16 @@ static void ready_write(raft_t *self, raft_ready_t *ready) {
                       sizeof *self->writes))
         return;
     if (log->offered < log->last &&
-        log_slice(log, log->offered + 1, UINT64_MAX, SIZE_MAX, &self->ready_entries))
+        log_slice(log, log->offered + 1, UINT64_MAX, LIMIT_WRITE_ENTRIES, &self->ready_entries))
         return;
-    log->offered = log->last;
+    log->offered += self->ready_entries.count;
     ready->write = true;
     ready->write_seq = ++self->write_seq;
     ready->has_hard_state = self->hard_dirty;
     if (self->hard_dirty)
         self->hard_seq = self->write_seq;
     self->hard_dirty = false;
-    self->writes[self->write_count++] = (pending_write_t){self->write_seq, log->last, self->now_ms};
+    self->writes[self->write_count++] = (pending_write_t){self->write_seq, log->offered, self->now_ms};
 }
 
 static void ready_reads(raft_t *self, raft_ready_t *ready) {

@@ -160,7 +160,8 @@ typedef struct raft_ready {
 } raft_ready_t;
 
 /* What has gathered since the last call; valid until the next call of any function here but the
- * accessors. Empty fields mean nothing to do. */
+ * accessors. Empty fields mean nothing to do. `entries` are LIMIT_WRITE_ENTRIES at most: when there are more,
+ * raft_deadline_ms asks for the next ready at once. */
 raft_ready_t *raft_ready(raft_t *self);
 
 /* ---- accessors ---- */
