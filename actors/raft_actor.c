@@ -119,7 +119,6 @@ static void pull_ask(raft_actor_t *self, uint64_t now_ms) {
 
 static void ready_carry_out(raft_actor_t *self, uint64_t now_ms) {
     raft_ready_t *ready = raft_ready(self->core);
-    self->gathered = 0;
     for (size_t i = 0; i < ready->message_count; i++)
         self->post->peer(self->post->self, &ready->messages[i]);
     if (ready->write || ready->commit_advanced)
@@ -399,20 +398,10 @@ static void peer_receive(raft_actor_t *self, message_t *message, uint64_t now_ms
 
 /* ---- the actor ---- */
 
-/* One WRITE holds no more entries than a message may have frames: what gathered so far goes first. */
-static void entries_bound(raft_actor_t *self, const message_t *message, uint64_t now_ms) {
-    size_t more = message->kind == MESSAGE_APPEND ? message->append.entries.count : 1;
-    if (self->gathered + more > RAFT_WRITE_ENTRIES)
-        ready_carry_out(self, now_ms);
-    self->gathered += more;
-}
-
 static void raft_receive(void *hint, message_t *message, uint64_t now_ms) {
     raft_actor_t *self = hint;
-    if (self->core) {
+    if (self->core)
         raft_tick(self->core, now_ms);
-        entries_bound(self, message, now_ms);
-    }
     if (message->actor == ACTOR_NONE)
         peer_receive(self, message, now_ms);
     else

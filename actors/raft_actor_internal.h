@@ -12,7 +12,6 @@
 #define RAFT_ADMIN_MS 3500u
 #define RAFT_ADMIN_RETRY_MS 20u
 #define RAFT_ADMIN_MAX 64u
-#define RAFT_WRITE_ENTRIES (LIMIT_MESSAGE_FRAMES - LIMIT_APPEND_ENTRIES - 1)
 
 typedef enum { RAFT_WAITING, RAFT_JOINING, RAFT_FORMATTING, RAFT_RUNNING } raft_phase_t;
 
@@ -42,7 +41,6 @@ struct raft_actor {
     uint64_t gateway_boot;
     raft_t *core;
     bool no_space;
-    size_t gathered;       /* entries that may be in the next ready, at most */
     uint64_t status_ms;    /* when the next status is due */
     uint64_t status_commit;
     raft_role_t status_role;

@@ -180,15 +180,9 @@ static void flush_done(worker_job_t *job) {
         else
             log_info(self->log, "space for the state again");
     }
-<<<<<<< HEAD
     if (full || self->flush_code == DRAX_EAGAIN) { /* a full disk, or a snapshot is being read */
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
-        self->dirty_ms = self->now_ms;
-=======
-    if (full) {
-        self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
         self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */
->>>>>>> refs/heads/actors
     } else if (rc || self->flush_code) {
         log_error(self->log, "flush failed: %s", error_text(self->flush_code ? self->flush_code : rc));
         self->fatal = self->flush_code ? self->flush_code : rc;
