@@ -28,6 +28,8 @@
 #define STORAGE_EXPIRE_RETRY_MS 500u
 #define STORAGE_CLOCK_MS 1000u
 #define STORAGE_STATUS_MS 100u
+/* Free space at which flushing to a disk that was full is tried again. */
+#define STORAGE_ROOM_BYTES (24u << 20)
 
 typedef struct write_item {
     message_t message; /* WRITE */

@@ -35,7 +35,8 @@
 #define LIMIT_BLOCK_COMMANDS 4096u
 #define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body */
 #define LIMIT_MESSAGE_FRAMES 4100u             /* header and one frame an entry */
-#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame */
+#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame, between peers */
+#define LIMIT_LOCAL_HEADER_BYTES (16u << 20)   /* the same within a node: OPENED names every term */
 #define LIMIT_PEER_FRAME_BYTES (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
 #define LIMIT_OUTLET_FRAME_BYTES 1024          /* what comes back on an outlet is never read */
 #define LIMIT_TURN_MESSAGES 512u               /* messages an actor takes from its inbox in one turn */

@@ -208,8 +208,7 @@ void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms
                    const config_t *config) {
     if (self->role == RAFT_LEADER || term > self->term)
         become_follower(self, term > self->term ? term : self->term, 0);
-    if (log_reset(&self->log, index, term, time_ms, config))
-        return;
+    log_reset(&self->log, index, term, time_ms, config);
     for (size_t i = 0; i < self->write_count; i++)
         if (self->writes[i].last > index)
             self->writes[i].last = index;
@@ -364,8 +363,6 @@ uint64_t raft_match(const raft_t *self, uint64_t peer) {
         return 0;
     if (peer == self->options.id)
         return self->log.durable;
-    for (size_t i = 0; i < self->peer_count; i++)
-        if (self->peers[i].id == peer)
-            return self->peers[i].match;
-    return 0;
+    const progress_t *progress = peer_get(self, peer);
+    return progress ? progress->match : 0;
 }
