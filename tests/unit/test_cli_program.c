@@ -1,4 +1,4 @@
-/* test_cli.c: drax-cli as a program: what it prints, where, and its exit code. */
+/* test_cli_program.c: drax-cli as a program: what it prints, where, and its exit code. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
