@@ -26,7 +26,7 @@ static int option_set(void *socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
-static int options_set(void *socket) {
+static int options_set(void *socket, const char *address) {
     int64_t frame_max = LIMIT_FRAME_BYTES;
     int rc = 0;
     /* A client's frame beyond the limit ends its connection before the frame is read. */
@@ -46,7 +46,8 @@ static int options_set(void *socket) {
     rc |= option_set(socket, ZMQ_TCP_KEEPALIVE_CNT, 4);
     /* Many clients that come back at once (a gateway's restart) find room to wait. */
     rc |= option_set(socket, ZMQ_BACKLOG, 1024);
-    rc |= option_set(socket, ZMQ_IPV6, 1);
+    /* Both families for *; elsewhere only addresses in brackets are IPv6. */
+    rc |= option_set(socket, ZMQ_IPV6, address[0] == '*' || address_ipv6(address));
     return rc ? DRAX_EIO : 0;
 }
 
@@ -57,9 +58,9 @@ int clients_new(clients_t **out, void *context, const char *address, char *detai
         return DRAX_ENOMEM;
     zmq_msg_init(&self->frame);
     char endpoint[ENDPOINT_BYTES];
-    endpoint_tcp(endpoint, address);
+    endpoint_tcp_bind(endpoint, address);
     self->socket = zmq_socket(context, ZMQ_ROUTER);
-    int rc = self->socket ? options_set(self->socket) : DRAX_EIO;
+    int rc = self->socket ? options_set(self->socket, address) : DRAX_EIO;
     if (rc == 0 && zmq_bind(self->socket, endpoint) != 0) {
         rc = errno == EADDRINUSE ? DRAX_EINUSE : DRAX_EINVAL;
         snprintf(detail, detail_size, "cannot listen on %s: %s", address, zmq_strerror(errno));

@@ -22,7 +22,8 @@ static void response_send(gateway_actor_t *self, account_t *account, envelope_t 
                                         : self->options.respond(self->options.hint, envelope, response);
     if (rc == DRAX_EAGAIN && account) {
         payload_t *kept = payload_copy(response.data, response.size);
-        if (kept && account_keep(self->pendings, account, &envelope, &kept) != 0)
+        bool told = account->overflowed;
+        if (kept && account_keep(self->pendings, account, &envelope, &kept) != 0 && !told)
             log_warning(self->log, "a client does not read its answers: some are dropped");
         payload_unref(&kept);
     }

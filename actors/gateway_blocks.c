@@ -114,8 +114,8 @@ static bool block_propose(gateway_actor_t *self, block_item_t *block, uint64_t p
     return true;
 }
 
-static bool proposals_can_go(const gateway_actor_t *self, uint64_t now_ms) {
-    return self->raft_known && self->raft.node && self->raft.leader && now_ms >= self->propose_ms &&
+static bool leader_reachable(const gateway_actor_t *self) {
+    return self->raft_known && self->raft.node && self->raft.leader &&
            self->post->boot(self->post->self, ACTOR_RAFT);
 }
 
@@ -135,7 +135,7 @@ void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
     /* The oldest has waited too long for its result: a proposal was lost on the way to the leader. */
     if (self->blocks && self->blocks->proposed && now_ms >= self->blocks->proposed_ms + GATEWAY_REPEAT_MS)
         gateway_blocks_again(self);
-    if (!proposals_can_go(self, now_ms))
+    if (now_ms < self->propose_ms || !leader_reachable(self))
         return;
     block_boot_choose(self);
     uint64_t prev = self->confirmed;
@@ -195,15 +195,15 @@ void gateway_refused(gateway_actor_t *self, const message_propose_t *refused, ui
         block = block->next;
     if (!block || refused->boot != self->block_boot)
         return;
-    block->exposed--;
-    if (refused->code == DRAX_ENOSPC && !block->exposed) {
+    if (block->exposed)
+        block->exposed--;
+    /* Those after it would be skipped: they follow it, or the one before it, again. */
+    for (block_item_t *later = block; later; later = later->next)
+        later->proposed = false;
+    if (refused->code == DRAX_ENOSPC && !block->exposed)
         block_fail(self, block, RPC_UNAVAILABLE, "no space left on the leader's disk");
-        return;
-    }
-    /* Those after it would be skipped: they follow it again. */
-    for (; block; block = block->next)
-        block->proposed = false;
-    self->propose_ms = now_ms + GATEWAY_REFUSED_MS;
+    else
+        self->propose_ms = now_ms + GATEWAY_REFUSED_MS;
 }
 
 uint64_t gateway_blocks_deadline(const gateway_actor_t *self) {
@@ -216,7 +216,7 @@ uint64_t gateway_blocks_deadline(const gateway_actor_t *self) {
     bool waits = false;
     for (; block && !waits; block = block->next)
         waits = !block->proposed;
-    if (waits && self->raft.leader && self->propose_ms < at)
+    if (waits && self->propose_ms < at && leader_reachable(self))
         at = self->propose_ms;
     return at;
 }

@@ -34,11 +34,12 @@ static int text_load(const fs_t *fs, const char *directory, const char *name, ch
         return rc;
     text[size] = '\0';
     char *line = strstr(text, "\nsum ");
-    unsigned long long sum;
-    char end;
-    if (strlen(text) != size || !line || sscanf(line + 5, "%16llx%c", &sum, &end) != 2 || end != '\n')
+    if (strlen(text) != size || !line)
         return DRAX_ECORRUPT;
-    if (XXH3_64bits(text, (size_t) (line + 1 - text)) != sum)
+    char expected[32];
+    unsigned long long sum = XXH3_64bits(text, (size_t) (line + 1 - text));
+    snprintf(expected, sizeof expected, "sum %016llx\n", sum);
+    if (strcmp(line + 1, expected) != 0)
         return DRAX_ECORRUPT;
     line[1] = '\0';
     return 0;

@@ -65,7 +65,7 @@ static void *socket_open(const join_t *self, const char *address) {
         return NULL;
     char endpoint[ENDPOINT_BYTES];
     endpoint_tcp(endpoint, address);
-    int linger = 0, ipv6 = 1;
+    int linger = 0, ipv6 = address_ipv6(address); /* else names would go to ::1 first */
     int64_t max = (int64_t) LIMIT_REQUEST_MAX_BYTES;
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6);

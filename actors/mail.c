@@ -20,6 +20,7 @@ typedef struct waiting {
 typedef struct {
     link_outlet_t *outlet; /* NULL: not a neighbour of this actor */
     uint64_t boot;         /* 0: not there */
+    bool knows;            /* it has spoken to this boot */
     waiting_t *first, **last;
     size_t count;
 } neighbour_t;
@@ -46,6 +47,15 @@ struct mail {
 };
 
 /* ---- sending ---- */
+
+/* DRAX_EAGAIN: not now. Anything else cannot be helped by waiting. */
+static int send_now(mail_t *self, actor_t to, const message_t *message) {
+    int rc = link_send(self->neighbours[to].outlet, message);
+    if (rc && rc != DRAX_EAGAIN)
+        log_error(self->options.log, "cannot send kind=%s: %s", message_kind_name(message->kind),
+                  error_text(rc));
+    return rc;
+}
 
 static void waiting_clear(neighbour_t *neighbour) {
     while (neighbour->first) {
@@ -81,10 +91,11 @@ static void waiting_push(mail_t *self, actor_t actor, message_t *message) {
     neighbour->count++;
 }
 
-static void waiting_flush(neighbour_t *neighbour) {
+static void waiting_flush(mail_t *self, actor_t actor) {
+    neighbour_t *neighbour = &self->neighbours[actor];
     while (neighbour->first) {
         waiting_t *item = neighbour->first;
-        if (link_send(neighbour->outlet, &item->message) == DRAX_EAGAIN)
+        if (send_now(self, actor, &item->message) == DRAX_EAGAIN)
             return;
         neighbour->first = item->next;
         if (!neighbour->first)
@@ -105,7 +116,7 @@ static void post_local(void *hint, actor_t to, message_t *message) {
     message->actor = self->options.actor;
     message->from_boot = self->options.boot;
     message->to_boot = neighbour->boot;
-    if (neighbour->first || link_send(neighbour->outlet, message) == DRAX_EAGAIN) {
+    if (neighbour->first || send_now(self, to, message) == DRAX_EAGAIN) {
         waiting_push(self, to, message);
         return;
     }
@@ -220,11 +231,15 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
     neighbour_t *neighbour = &self->neighbours[actor];
     if (!neighbour->outlet || message->from_boot == 0)
         return;
-    bool anew = neighbour->boot != message->from_boot;
+    /* One that knew this boot and asks for it again has given it up, and what it sent in between. */
+    bool knows = message->to_boot == self->options.boot;
+    bool anew = neighbour->boot != message->from_boot || (neighbour->knows && !message->to_boot);
     if (anew) {
         waiting_clear(neighbour);
         neighbour->boot = message->from_boot;
+        neighbour->knows = false;
     }
+    neighbour->knows = neighbour->knows || knows;
     if (!message->hello.reply)
         hello_send(self, actor, true);
     if (anew) {
@@ -236,12 +251,14 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
 static void deliver(mail_t *self, message_t *message, bool from_peer, uint64_t now_ms) {
     bool known = (unsigned) message->actor < ACTOR_END;
     if (from_peer) {
+        message->actor = ACTOR_NONE; /* whatever it says, it is no actor of this node */
         if (message_is_peer(message->kind))
             self->options.ops->receive(self->options.self, message, now_ms);
     } else if (known && message->kind == MESSAGE_HELLO) {
         hello_receive(self, message, now_ms);
-    } else if (known && message->to_boot == self->options.boot &&
+    } else if (known && message->from_boot && message->to_boot == self->options.boot &&
                message->from_boot == self->neighbours[message->actor].boot) {
+        self->neighbours[message->actor].knows = true;
         self->options.ops->receive(self->options.self, message, now_ms);
     }
     message_clear(message);
@@ -253,6 +270,8 @@ static int inbox_drain(mail_t *self, link_inbox_t *inbox, bool from_peer, uint64
         int rc = link_receive(inbox, &message);
         if (rc == DRAX_EAGAIN)
             return 0;
+        if (rc == DRAX_EIO)
+            return rc; /* the context is gone */
         if (rc != 0) {
             if (self->malformed++ == 0)
                 log_warning(self->options.log, "malformed message dropped: %s", error_text(rc));
@@ -286,7 +305,7 @@ static int mail_turn(void *hint, uint64_t now_ms) {
             continue;
         if (!neighbour->boot && hello)
             hello_send(self, actor, false);
-        waiting_flush(neighbour);
+        waiting_flush(self, actor);
     }
     return 0;
 }
@@ -338,7 +357,7 @@ int mail_new(mail_t **out, const mail_options_t *options, char *detail, size_t d
     endpoint_local(options, options->actor, endpoint);
     int rc = link_inbox_new(&self->inbox, options->context, LINK_LOCAL, endpoint, detail, detail_size);
     if (rc == 0 && options->raft_bind) {
-        endpoint_tcp(endpoint, options->raft_bind);
+        endpoint_tcp_bind(endpoint, options->raft_bind);
         rc = link_inbox_new(&self->peer_inbox, options->context, LINK_PEER, endpoint, detail,
                             detail_size);
     }

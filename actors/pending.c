@@ -16,6 +16,7 @@ struct pendings {
     size_t kinds[PENDING_ADMIN + 1];
     zhashx_t *accounts; /* by routing id */
     account_t *unsent;
+    size_t unsent_bytes; /* of all accounts */
 };
 
 /* ---- accounts ---- */
@@ -76,12 +77,19 @@ void account_settle(pendings_t *self, account_t *account) {
     free(account);
 }
 
+/* What an unsent answer costs, so that many small ones count as well. */
+static size_t unsent_size(const envelope_t *envelope, const payload_t *response) {
+    return payload_size(response) + envelope->size + sizeof(unsent_t) + 64;
+}
+
 int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, payload_t **response) {
-    size_t size = payload_size(*response);
+    size_t size = unsent_size(*envelope, *response);
     unsent_t *item = NULL;
-    if (account->unsent_bytes + size <= LIMIT_CLIENT_UNSENT_BYTES)
+    if (account->unsent_bytes + size <= LIMIT_CLIENT_UNSENT_BYTES &&
+        self->unsent_bytes + size <= LIMIT_GATEWAY_UNSENT_BYTES)
         item = malloc(sizeof *item);
     if (!item) {
+        account->overflowed = true;
         free(*envelope);
         *envelope = NULL;
         payload_unref(response);
@@ -93,6 +101,7 @@ int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, pa
     *account->unsent_last = item;
     account->unsent_last = &item->next;
     account->unsent_bytes += size;
+    self->unsent_bytes += size;
     if (!account->listed) {
         account->listed = true;
         account->unsent_next = self->unsent;
@@ -108,10 +117,13 @@ account_t *pendings_unsent(pendings_t *self) {
 void account_sent(pendings_t *self, account_t *account) {
     unsent_t *item = account->unsent;
     account->unsent = item->next;
-    account->unsent_bytes -= payload_size(item->response);
+    size_t size = unsent_size(item->envelope, item->response);
+    account->unsent_bytes -= size;
+    self->unsent_bytes -= size;
     unsent_free(item);
     if (account->unsent)
         return;
+    account->overflowed = false;
     account->unsent_last = &account->unsent;
     account->listed = false;
     account_t **at = &self->unsent;

@@ -23,6 +23,7 @@ typedef struct account {
     size_t unsent_bytes;
     struct account *unsent_next; /* the list of accounts with unsent answers */
     bool listed;
+    bool overflowed; /* answers were dropped since the list was last empty */
     uint32_t id_size;
     uint8_t id[];
 } account_t;
@@ -68,8 +69,8 @@ size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind);
  * messages that were never opened; end with account_settle. */
 account_t *pendings_account(pendings_t *self, const envelope_t *envelope);
 
-/* Keeps an answer that the client did not take (both taken over). DRAX_ETOOLARGE: too much waits for it; the
- * answer is dropped. */
+/* Keeps an answer that the client did not take (both taken over). DRAX_ETOOLARGE: too much waits for it, or
+ * for all; the answer is dropped, and `overflowed` set. */
 int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, payload_t **response);
 /* Frees an account with nothing open. */
 void account_settle(pendings_t *self, account_t *account);

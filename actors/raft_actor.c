@@ -267,6 +267,8 @@ static void propose(raft_actor_t *self, message_t *message) {
     message_propose_t *propose = &message->propose;
     int rc = DRAX_ENOTLEADER;
     bool expiry = message->actor == ACTOR_STORAGE;
+    if (propose->boot > self->gateway_boot)
+        self->gateway_boot = propose->boot;
     if (self->core && (!expiry || raft_role(self->core) == RAFT_LEADER))
         rc = raft_propose(self->core, propose->boot, propose->seq, propose->payload);
     if (rc == 0 || expiry)

@@ -92,7 +92,8 @@ static int home_open(storage_actor_t *self, char *detail, size_t detail_size) {
         return detail_set(detail, detail_size, "cannot remove an old state", rc);
     char path[LIMIT_PATH_BYTES];
     home_journal_path(path, self->home);
-    journal_options_t options = {.segment_bytes = self->options.segment_bytes};
+    journal_options_t options = {.segment_bytes = self->options.segment_bytes,
+                                 .salt = self->options.seed};
     rc = journal_open(&self->journal, fs, path, &options, detail, detail_size);
     if (rc)
         return detail_set(detail, detail_size, "cannot open the journal", rc);
@@ -141,7 +142,8 @@ static int format(storage_actor_t *self, const message_format_t *format) {
     home_journal_path(path, self->home);
     if (rc == 0)
         rc = fs->mkdir(fs->self, path);
-    journal_options_t options = {.segment_bytes = self->options.segment_bytes};
+    journal_options_t options = {.segment_bytes = self->options.segment_bytes,
+                                 .salt = self->options.seed};
     if (rc == 0)
         rc = journal_open(&self->journal, fs, path, &options, detail, sizeof detail);
     home_states_path(path, self->home);
@@ -405,7 +407,6 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
     self->post = options->post;
     self->log = options->log;
     snprintf(self->home, sizeof self->home, "%s", options->home);
-    self->writes_last = &self->writes;
     self->queries_last = &self->queries;
     int rc = worker_new(&self->flusher, options->threaded);
     if (rc == 0)

@@ -180,14 +180,34 @@ static void flush_done(worker_job_t *job) {
         else
             log_info(self->log, "space for the state again");
     }
-    if (full)
+    if (full || self->flush_code == DRAX_EAGAIN) { /* a full disk, or a snapshot is being read */
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
-    else if (rc || self->flush_code) {
+        self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */
+    } else if (rc || self->flush_code) {
         log_error(self->log, "flush failed: %s", error_text(self->flush_code ? self->flush_code : rc));
         self->fatal = self->flush_code ? self->flush_code : rc;
-    } else if (storage_compact(self) != 0) {
-        self->fatal = DRAX_EIO;
+    } else {
+        /* After a failure the flush was of an older overlay: what came since is still to go. */
+        if (!self->dirty_ms && state_flushed(self->state) < state_applied(self->state))
+            self->dirty_ms = self->now_ms;
+        if (storage_compact(self) != 0)
+            self->fatal = DRAX_EIO;
     }
+}
+
+/* After a flush that found the disk full, the next try opens LevelDB again, which itself needs room: a try
+ * that failed there would leave nothing to read from. */
+static bool flush_has_room(storage_actor_t *self, uint64_t now_ms) {
+    if (!self->flush_no_space)
+        return true;
+    uint64_t room = 0;
+    const fs_t *fs = self->options.fs;
+    int rc = fs->space(fs->self, self->home, &room);
+    uint64_t wanted = STORAGE_ROOM_BYTES + 2 * (uint64_t) state_overlay_bytes(self->state);
+    if (rc == 0 && room >= wanted)
+        return true;
+    self->flush_retry_ms = now_ms + STORAGE_RETRY_MS;
+    return false;
 }
 
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
@@ -195,7 +215,7 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
         return;
     bool due = self->dirty_ms && (now_ms >= self->dirty_ms + STATE_FLUSH_MS ||
                                   state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES);
-    if (!due && !(self->stopping && self->dirty_ms))
+    if ((!due && !(self->stopping && self->dirty_ms)) || !flush_has_room(self, now_ms))
         return;
     int rc = state_freeze(self->state);
     self->dirty_ms = 0;

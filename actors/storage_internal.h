@@ -28,6 +28,8 @@
 #define STORAGE_EXPIRE_RETRY_MS 500u
 #define STORAGE_CLOCK_MS 1000u
 #define STORAGE_STATUS_MS 100u
+/* Free space at which flushing to a disk that was full is tried again. */
+#define STORAGE_ROOM_BYTES (24u << 20)
 
 typedef struct write_item {
     message_t message; /* WRITE */
@@ -83,7 +85,7 @@ struct storage_actor {
     state_t *state;
 
     bool opened; /* raft sent OPEN */
-    write_item_t *writes, **writes_last;
+    write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
     uint64_t commit;
     bool write_blocked; /* the first write found no room */

@@ -35,20 +35,24 @@ static snapshot_session_t *session_find(storage_actor_t *self, uint64_t id, uint
     return NULL;
 }
 
-/* A new session for `peer`, in place of its earlier one or of the one that was idle longest. */
+/* Where a new session for `peer` goes: the place of its earlier one, a free one (never used, so idle
+ * longest), or that of the one idle longest. */
+static snapshot_session_t *session_place(storage_actor_t *self, uint64_t peer) {
+    snapshot_session_t *place = &self->sessions[0];
+    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++) {
+        snapshot_session_t *session = &self->sessions[i];
+        if (session->id && session->peer == peer)
+            return session;
+        if (session->used_ms < place->used_ms)
+            place = session;
+    }
+    return place;
+}
+
 static int session_open(storage_actor_t *self, uint64_t peer, snapshot_session_t **out) {
     if (state_flushed(self->state) == 0)
         return DRAX_EAGAIN;
-    snapshot_session_t *session = &self->sessions[0];
-    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++) {
-        snapshot_session_t *other = &self->sessions[i];
-        if (!other->id || other->peer == peer) {
-            session = other;
-            break;
-        }
-        if (other->used_ms < session->used_ms)
-            session = other;
-    }
+    snapshot_session_t *session = session_place(self, peer);
     if (session->id)
         session_close(self, session);
     int rc = state_snapshot_open(self->state, &session->snapshot);

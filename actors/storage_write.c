@@ -65,7 +65,6 @@ void storage_writes_clear(storage_actor_t *self) {
         free(self->writes);
         self->writes = next;
     }
-    self->writes_last = &self->writes;
 }
 
 static void commit_raise(storage_actor_t *self, uint64_t commit) {
@@ -73,11 +72,19 @@ static void commit_raise(storage_actor_t *self, uint64_t commit) {
         self->commit = commit;
 }
 
+/* What it speaks of may still be in the queue, while the journal holds other entries at those indexes. */
+static void commit_receive(storage_actor_t *self, uint64_t commit) {
+    if (!self->writes)
+        commit_raise(self, commit);
+    else if (commit > self->writes_newest->message.write.commit)
+        self->writes_newest->message.write.commit = commit;
+}
+
 void storage_write_receive(storage_actor_t *self, message_t *message) {
     if (!self->opened)
         return;
     if (message->write.seq == 0) {
-        commit_raise(self, message->write.commit);
+        commit_receive(self, message->write.commit);
         return;
     }
     write_item_t *item = message->write.seq == self->seq_received + 1 ? malloc(sizeof *item) : NULL;
@@ -90,8 +97,11 @@ void storage_write_receive(storage_actor_t *self, message_t *message) {
     item->message = *message;
     item->next = NULL;
     memset(message, 0, sizeof *message);
-    *self->writes_last = item;
-    self->writes_last = &item->next;
+    if (self->writes)
+        self->writes_newest->next = item;
+    else
+        self->writes = item;
+    self->writes_newest = item;
     self->seq_received++;
 }
 
@@ -162,8 +172,6 @@ int storage_write_turn(storage_actor_t *self, uint64_t now_ms) {
         appended = item->message.write.seq;
         commit_raise(self, item->message.write.commit);
         self->writes = item->next;
-        if (!self->writes)
-            self->writes_last = &self->writes;
         message_clear(&item->message);
         free(item);
     }
@@ -192,6 +200,8 @@ void storage_fetch(storage_actor_t *self, const message_t *message) {
                                .max_bytes = message->fetch.max_bytes}};
     out.fetch.code =
         journal_read(self->journal, message->fetch.from, message->fetch.max_bytes, &out.fetch.entries);
+    while (out.fetch.entries.count > LIMIT_APPEND_ENTRIES) /* they will be one APPEND */
+        entry_clear(&out.fetch.entries.items[--out.fetch.entries.count]);
     if (out.fetch.code == DRAX_ECORRUPT || out.fetch.code == DRAX_EIO) {
         log_error(self->log, "journal read failed from=%llu: %s",
                   (unsigned long long) message->fetch.from, error_text(out.fetch.code));

@@ -61,9 +61,12 @@ static void child_exec(const supervisor_t *self, const child_t *child, int ready
                           "--ready-fd", ready,
                           peers[0] ? "--peer" : NULL, peers[0] ? peers : NULL,
                           NULL};
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("DRAX_CONFIG");
-    unsetenv("DRAX_PEER");
+    static const char *const variables[] = {"NOTIFY_SOCKET",       "DRAX_HOME",      "DRAX_ADDR",
+                                            "DRAX_RAFT_ADDR",      "DRAX_ADVERTISE", "DRAX_PEER",
+                                            "DRAX_RAFT_ADVERTISE", "DRAX_CONFIG",    "DRAX_MAX_REQUEST",
+                                            "DRAX_LOG_LEVEL"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
+        unsetenv(variables[i]);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -1,8 +1,8 @@
 /* config.c: from flags, environment, file and defaults to one settings_t.
  *
- * Flags are read first, because they name the file and because a bad flag is reported before
- * anything else; which value wins is decided in setting_store by origin, not by the order of
- * reading.
+ * The highest source is read first: flags, because they name the file and because a bad flag is
+ * reported before anything else; then the environment, then the file. setting_store keeps what a
+ * higher one has set.
  *
  * Invariants of settings that were loaded
  *   1. home is absolute; every address is valid.

@@ -43,8 +43,6 @@ int setting_store(loading_t *self, setting_t setting, origin_t origin, const cha
     settings_t *target = self->settings;
     if (self->origins[setting] > origin)
         target = &ignored; /* still checked: a bad file is bad even where it is overridden */
-    else if (self->origins[setting] < origin && setting == SETTING_PEER)
-        target->peer_count = 0;
     const char *expected = "printable text";
     if (setting_printable(value) || value[0] == '\0')
         expected = table[setting].set(target, value);

@@ -14,6 +14,7 @@
  */
 #include "broker/link.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 
 struct link_inbox {
     void *socket;
+    size_t header_bytes_max;
     payload_t *payloads[LIMIT_MESSAGE_FRAMES];
     size_t count; /* of payloads; 0 between calls */
 };
@@ -40,6 +42,7 @@ struct link_outlet {
     void *socket;
     void *monitor; /* PAIR; NULL for LINK_LOCAL */
     bool up;       /* as reported last */
+    size_t header_bytes_max;
     frames_t frames;
     zmq_msg_t *outgoing; /* the frames of the message that is being sent; reused */
     size_t count;        /* initialised ones among them; 0 between calls */
@@ -57,6 +60,7 @@ static int payload_from_frame(payload_t **out, zmq_msg_t *frame);
 static void frame_release(void *hint);
 static void payload_release(void *data, void *hint);
 static int monitor_open(link_outlet_t *self, void *context);
+static size_t header_bytes_max(link_scope_t scope);
 static int errno_code(int error);
 
 int link_receive(link_inbox_t *self, message_t *out) {
@@ -81,6 +85,7 @@ int link_send(link_outlet_t *self, const message_t *message) {
         rc = outgoing_send(self);
     while (self->count > 0)
         zmq_msg_close(&self->outgoing[--self->count]); /* empty where it was sent */
+    frames_reset(&self->frames);
     return rc;
 }
 
@@ -92,6 +97,7 @@ int link_inbox_new(link_inbox_t **out, void *context, link_scope_t scope, const 
         snprintf(detail, detail_size, "%s: out of memory", endpoint);
         return DRAX_ENOMEM;
     }
+    self->header_bytes_max = header_bytes_max(scope);
     self->socket = zmq_socket(context, ZMQ_ROUTER);
     if (!self->socket || link_inbox_options_set(self->socket, scope, endpoint) ||
         zmq_bind(self->socket, endpoint) != 0) {
@@ -123,6 +129,7 @@ int link_outlet_new(link_outlet_t **out, void *context, link_scope_t scope, cons
     link_outlet_t *self = calloc(1, sizeof *self);
     if (!self)
         return DRAX_ENOMEM;
+    self->header_bytes_max = header_bytes_max(scope);
     self->socket = zmq_socket(context, ZMQ_DEALER);
     /* The monitor is there before the first connection, so that none is missed. */
     if (!self->socket || link_outlet_options_set(self->socket, scope, endpoint) ||
@@ -198,7 +205,7 @@ static int frames_receive(link_inbox_t *self, zmq_msg_t *header) {
     } else {
         rc = DRAX_EPROTO;
     }
-    if (!rc && zmq_msg_size(header) > LIMIT_HEADER_BYTES)
+    if (!rc && zmq_msg_size(header) > self->header_bytes_max)
         rc = DRAX_EPROTO;
     while (more) {
         int frame_rc = frame_receive(self->socket, &frame);
@@ -228,7 +235,8 @@ static int frame_receive(void *socket, zmq_msg_t *frame) {
 static int outgoing_build(link_outlet_t *self) {
     const frames_t *frames = &self->frames;
     size_t count = frames->count + 1;
-    if (frames->header.size > LIMIT_HEADER_BYTES || count > LIMIT_MESSAGE_FRAMES)
+    assert(count <= LIMIT_MESSAGE_FRAMES); /* codec_encode sees to it */
+    if (frames->header.size > self->header_bytes_max)
         return DRAX_ETOOLARGE;
     if (count > self->capacity) {
         zmq_msg_t *grown = realloc(self->outgoing, count * sizeof *grown); /* all are closed */
@@ -345,6 +353,10 @@ static int monitor_open(link_outlet_t *self, void *context) {
     if (!self->monitor || link_monitor_options_set(self->monitor))
         return -1;
     return zmq_connect(self->monitor, endpoint);
+}
+
+static size_t header_bytes_max(link_scope_t scope) {
+    return scope == LINK_PEER ? LIMIT_HEADER_BYTES : LIMIT_LOCAL_HEADER_BYTES;
 }
 
 static int errno_code(int error) {

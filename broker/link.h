@@ -35,8 +35,9 @@ int link_receive(link_inbox_t *self, message_t *out);
 int link_outlet_new(link_outlet_t **out, void *context, link_scope_t scope, const char *endpoint);
 void link_outlet_destroy(link_outlet_t **self);
 /* Sends at once, sharing large payloads. DRAX_EAGAIN: not connected or its queue is full; nothing was
- * sent. DRAX_ETOOLARGE: more than LIMIT_MESSAGE_FRAMES or LIMIT_HEADER_BYTES; nothing was sent.
- * 0 does not mean that it arrived. */
+ * sent. DRAX_ETOOLARGE (its header), DRAX_EINVAL (see codec_encode), DRAX_ENOMEM: nothing was sent.
+ * 0 does not mean that it arrived: for a moment after the connection is lost, also after LINK_DOWN, a
+ * message may still be taken and is then discarded. */
 int link_send(link_outlet_t *self, const message_t *message);
 
 /* Connection events of an outlet, as they were seen: poll link_outlet_monitor for input and call

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "broker/error.h"
@@ -212,6 +213,15 @@ static int posix_remove_tree(void *self, const char *path) {
     return errno_code();
 }
 
+static int posix_space(void *self, const char *path, uint64_t *bytes) {
+    (void) self;
+    struct statvfs status;
+    if (statvfs(path, &status) != 0)
+        return errno_code();
+    *bytes = (uint64_t) status.f_bavail * status.f_frsize;
+    return 0;
+}
+
 const fs_t *fs_posix(void) {
     static const fs_t fs = {
         .open = posix_open,
@@ -227,6 +237,7 @@ const fs_t *fs_posix(void) {
         .sync_dir = posix_sync_dir,
         .list = posix_list,
         .remove_tree = posix_remove_tree,
+        .space = posix_space,
     };
     return &fs;
 }

@@ -71,6 +71,8 @@ static int append_check(const journal_t *self, const entry_t *entries, size_t co
 static int append_truncate(append_t *append, journal_t *self, uint64_t index) {
     uint64_t time_ms = 0;
     int rc = log_time_at(self, index, &time_ms);
+    if (rc == DRAX_EIO)
+        self->dead = true;
     append->items[append->count++].record = (record_t){
         .kind = RECORD_TRUNCATE,
         .index = index,

@@ -132,11 +132,12 @@ static void batch_unmake(batch_t *self) {
 static int journal_clean(journal_t *self) {
     segment_t *current = journal_current(self);
     int rc = 0;
-    /* A SEAL goes before the segment that it names does, durably: a SEAL without one is damage. */
+    /* Durably, so that it cannot come back; and before the segment that a SEAL in it may name is
+     * removed, because a SEAL without its segment is damage. */
     if (self->unclean_end > current->end) {
         current->dirty = true;
         rc = segment_zero(self, current->file, current->end, self->unclean_end);
-        if (rc == 0 && self->unclean_last > current->sequence)
+        if (rc == 0)
             rc = journal_sync(self);
     }
     while (rc == 0 && self->unclean_last > current->sequence) {

@@ -46,6 +46,7 @@ typedef struct recovery {
     uint64_t evidence;  /* the greatest `durable` behind its end */
     const char *reason; /* why the chain ended; NULL: in zeros */
     bool sealed;        /* the last record taken is a SEAL */
+    bool headless;      /* the chain ended before a SEAL whose next segment has no header */
     uint64_t seal_prev;
 } recovery_t;
 
@@ -329,6 +330,7 @@ static int chain_walk(recovery_t *self, size_t *walked) {
         last->end -= RECORD_BYTES;
         journal->chain = self->seal_prev;
         self->reason = "the next segment has no header";
+        self->headless = true;
     }
     if (journal->first_sequence < self->sequences[0])
         return corrupt(self, journal->first_sequence, 0, "the segment is missing");
@@ -409,6 +411,8 @@ static int tail_judge(recovery_t *self, size_t walked) {
     uint64_t zero_to = content_end(self, last->end);
     if (zero_to > last->end)
         evidence_search(self, last->end);
+    if (self->evidence > last->base + last->end && self->headless)
+        return corrupt(self, last->sequence + 1, 0, "the header is damaged");
     if (self->evidence > last->base + last->end)
         return corrupt(self, last->sequence, last->end,
                        self->reason ? self->reason : "a record that was synced reads as zeros");

@@ -27,7 +27,7 @@ static void size_add(buffer_t *out, size_t size) {
 
 void meta_encode(const meta_t *self, buffer_t *out) {
     buffer_t config = {0};
-    if (self->config.count && codec_config_encode(&config, &self->config))
+    if (self->config.index && codec_config_encode(&config, &self->config))
         config.failed = true;
     size_add(out, META_FORMAT);
     number_add(out, self->applied);

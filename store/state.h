@@ -38,9 +38,10 @@ typedef struct state_applied {
     const buffer_t *results;
 } state_applied_t;
 
-/* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the state is
- * half an entry ahead and refuses everything but state_close: start again from what is flushed. Malformed commands get an INVALID_ARGUMENT outcome;
- * a malformed block is skipped; both the same on every node. */
+/* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the
+ * state is half an entry ahead and refuses everything but state_close: start again from what is
+ * flushed. Malformed commands get an INVALID_ARGUMENT outcome; a malformed block is skipped; both the same
+ * on every node. */
 int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 
 /* Answers a read request (method kind READ) from the present state, as outcome bytes appended to `out`.

@@ -59,7 +59,6 @@ static void candidate_begin(raft_t *self, bool pre_vote, bool transfer) {
     self->transfer_vote = transfer;
     self->stood_ms = self->now_ms;
     self->vote_count = 0;
-    self->ack_due = false;
     self->snapshot_given = false;
     self->snapshot_from = 0;
     election_timer_reset(self);
@@ -97,11 +96,21 @@ void election_stand(raft_t *self, bool transfer) {
     vote_record(self, self->options.id, true);
 }
 
-static void campaign(raft_t *self, bool transfer) {
+/* What was verified against a leader holds for its term: another one may differ, even the same node
+ * elected again. */
+static void term_begin(raft_t *self, uint64_t term, uint64_t vote) {
     held_drop(self);
-    self->term++;
-    self->vote = self->options.id;
+    self->term = term;
+    self->vote = vote;
     self->hard_dirty = true;
+    self->verified = 0;
+    self->leader_commit = 0;
+    self->acked = 0;
+    self->ack_due = false;
+}
+
+static void campaign(raft_t *self, bool transfer) {
+    term_begin(self, self->term + 1, self->options.id);
     candidate_begin(self, false, transfer);
     votes_request(self);
 }
@@ -115,8 +124,6 @@ static void become_leader(raft_t *self) {
     self->role = RAFT_LEADER;
     self->leader = self->options.id;
     self->pre_vote = false;
-    self->verified = 0;
-    self->leader_commit = 0;
     self->term_start = self->log.last + 1;
     self->peer_count = 0;
     self->round = 0;
@@ -138,20 +145,12 @@ void become_follower(raft_t *self, uint64_t term, uint64_t leader) {
         self->transfer_to = 0;
         self->fetch_count = 0;
     }
-    if (term > self->term || leader != self->leader) {
-        self->verified = 0;
-        self->leader_commit = 0;
-        self->ack_due = false;
-        self->acked = 0;
+    if (leader != self->leader) {
         self->snapshot_given = false;
         self->snapshot_from = 0;
     }
-    if (term > self->term) {
-        held_drop(self);
-        self->term = term;
-        self->vote = 0;
-        self->hard_dirty = true;
-    }
+    if (term > self->term)
+        term_begin(self, term, 0);
     self->role = RAFT_FOLLOWER;
     self->pre_vote = false;
     self->leader = leader;

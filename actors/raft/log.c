@@ -62,8 +62,8 @@ int log_open(raft_log_t *self, const raft_boot_t *boot, uint64_t bytes_max) {
     memset(self, 0, sizeof *self);
     rc = array_reserve((void **) &self->runs, &self->run_capacity, boot->run_count + 1,
                        sizeof *self->runs);
-    if (rc == 0 && boot->config_count)
-        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count,
+    if (rc == 0) /* room for one at all times: log_reset must not fail */
+        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count + 1,
                            sizeof *self->configs);
     if (rc) {
         log_close(self);
@@ -128,7 +128,10 @@ uint64_t log_find_term(const raft_log_t *self, uint64_t index, uint64_t term) {
 }
 
 int log_reserve(raft_log_t *self, size_t count, size_t configs) {
-    if (self->head && self->head + self->count + count > self->capacity) {
+    /* Moved only when at least as much was dropped as is left, so that an append costs no more than
+     * a constant in the long run. */
+    if (self->head && self->head >= self->count &&
+        self->head + self->count + count > self->capacity) {
         memmove(self->items, self->items + self->head, self->count * sizeof *self->items);
         self->head = 0;
     }
@@ -231,12 +234,8 @@ void log_compact(raft_log_t *self, uint64_t first) {
         self->cached = first;
 }
 
-int log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-              const config_t *config) {
-    int rc =
-        array_reserve((void **) &self->configs, &self->config_capacity, 1, sizeof *self->configs);
-    if (rc)
-        return rc;
+void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
+               const config_t *config) {
     while (self->count)
         front_drop(self);
     self->runs[0] = (term_run_t){index, term};
@@ -247,7 +246,6 @@ int log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
     self->last = self->offered = self->durable = index;
     self->cached = index + 1;
     self->last_time_ms = time_ms;
-    return 0;
 }
 
 const config_t *log_config(const raft_log_t *self) {

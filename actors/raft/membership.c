@@ -53,8 +53,8 @@ static config_t *config_clone(const raft_t *self) {
     return config;
 }
 
-static bool peer_heard(raft_t *self, uint64_t id, uint64_t within_ms) {
-    const progress_t *peer = peer_find(self, id);
+static bool peer_heard(const raft_t *self, uint64_t id, uint64_t within_ms) {
+    const progress_t *peer = peer_get(self, id);
     return peer && self->now_ms - peer->heard_ms < within_ms;
 }
 
@@ -167,7 +167,7 @@ int raft_member_promote(raft_t *self, uint64_t id, uint64_t *index) {
     int rc = change_allowed(self);
     if (rc)
         return rc;
-    const progress_t *peer = peer_find(self, id);
+    const progress_t *peer = peer_get(self, id);
     if (!peer || peer->caught_rounds == 0)
         return DRAX_EINVAL;
     return promote(self, id, index);

@@ -147,6 +147,8 @@ void raft_tick(raft_t *self, uint64_t now_ms) {
 }
 
 uint64_t raft_deadline_ms(const raft_t *self) {
+    if (self->log.offered < self->log.last)
+        return self->now_ms; /* the next ready has more to write */
     return self->role == RAFT_LEADER ? self->heartbeat_due_ms : self->deadline_ms;
 }
 
@@ -206,8 +208,7 @@ void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms
                    const config_t *config) {
     if (self->role == RAFT_LEADER || term > self->term)
         become_follower(self, term > self->term ? term : self->term, 0);
-    if (log_reset(&self->log, index, term, time_ms, config))
-        return;
+    log_reset(&self->log, index, term, time_ms, config);
     for (size_t i = 0; i < self->write_count; i++)
         if (self->writes[i].last > index)
             self->writes[i].last = index;
@@ -276,16 +277,16 @@ static void ready_write(raft_t *self, raft_ready_t *ready) {
                       sizeof *self->writes))
         return;
     if (log->offered < log->last &&
-        log_slice(log, log->offered + 1, UINT64_MAX, SIZE_MAX, &self->ready_entries))
+        log_slice(log, log->offered + 1, UINT64_MAX, LIMIT_WRITE_ENTRIES, &self->ready_entries))
         return;
-    log->offered = log->last;
+    log->offered += self->ready_entries.count;
     ready->write = true;
     ready->write_seq = ++self->write_seq;
     ready->has_hard_state = self->hard_dirty;
     if (self->hard_dirty)
         self->hard_seq = self->write_seq;
     self->hard_dirty = false;
-    self->writes[self->write_count++] = (pending_write_t){self->write_seq, log->last, self->now_ms};
+    self->writes[self->write_count++] = (pending_write_t){self->write_seq, log->offered, self->now_ms};
 }
 
 static void ready_reads(raft_t *self, raft_ready_t *ready) {
@@ -362,8 +363,6 @@ uint64_t raft_match(const raft_t *self, uint64_t peer) {
         return 0;
     if (peer == self->options.id)
         return self->log.durable;
-    for (size_t i = 0; i < self->peer_count; i++)
-        if (self->peers[i].id == peer)
-            return self->peers[i].match;
-    return 0;
+    const progress_t *progress = peer_get(self, peer);
+    return progress ? progress->match : 0;
 }

@@ -4,7 +4,8 @@
  * step.c        checks on every peer message, terms, dispatch
  * election.c    pre-vote, vote, becoming follower, candidate, leader
  * append.c      the follower's side of replication
- * replication.c the leader's side: what to send to whom, results, commit
+ * replication.c the leader's side: what to send to whom, and their answers
+ * commit.c      counting among the voters; the bytes that wait to be committed
  * progress.c    one peer as the leader sees it
  * read_index.c  linearizable reads
  * membership.c  one change at a time, automatic promotion
@@ -69,8 +70,8 @@ int log_slice(const raft_log_t *self, uint64_t from, uint64_t max_bytes, size_t 
               entries_t *out);
 void log_evict(raft_log_t *self);
 void log_compact(raft_log_t *self, uint64_t first);
-int log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-              const config_t *config);
+void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
+               const config_t *config);
 const config_t *log_config(const raft_log_t *self); /* NULL: none */
 void log_configs_prune(raft_log_t *self, uint64_t commit);
 
@@ -267,18 +268,21 @@ void follower_flush(raft_t *self);
 
 /* replication.c */
 progress_t *peer_find(raft_t *self, uint64_t id);
+const progress_t *peer_get(const raft_t *self, uint64_t id);
 void peers_sync(raft_t *self); /* as the configuration in force says */
 /* Appends an entry of this term; takes over `config`, references `payload`. Nothing kept on error.
  */
 int leader_append(raft_t *self, entry_kind_t kind, payload_t *payload, config_t *config);
 int leader_refuses(const raft_t *self, const payload_t *payload);
-void leader_commit_advance(raft_t *self);
 void leader_tick(raft_t *self);
 void leader_flush(raft_t *self);
 void heartbeats_send(raft_t *self);
 void handle_append_result(raft_t *self, progress_t *peer, const message_t *message);
 void handle_heartbeat_result(raft_t *self, progress_t *peer, const message_t *message);
 void handle_forward(raft_t *self, progress_t *peer, const message_t *message);
+
+/* commit.c */
+void leader_commit_advance(raft_t *self);
 /* The value that a majority of the voters has reached; `own` is this node's. */
 uint64_t quorum_value(const raft_t *self, uint64_t own, uint64_t (*value)(const progress_t *));
 void backlog_reset(backlog_t *self);

@@ -80,8 +80,8 @@ static bool message_sane(const raft_t *self, const message_t *message) {
 
 static bool sender_known(raft_t *self, const message_t *message) {
     const config_t *config = log_config(&self->log);
-    if (!config || config_member(config, message->from))
-        return true;
+    if (!config || config_member(config, message->from) || message->from == self->leader)
+        return true; /* a leader that is being removed leads on until that is committed */
     if (message_from_leader(message))
         return message->term >= self->term;
     if (message->kind == MESSAGE_PRE_VOTE || message->kind == MESSAGE_VOTE) {

@@ -1,40 +1,11 @@
-/* sim.c: see sim.h. */
-#include "tests/raft/sim.h"
+/* sim.c: nodes, disks and the network of the simulation (see sim.h). */
+#include "tests/raft/sim_internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct prefix {
-    uint64_t index, term, hash;
-} prefix_t;
-
-static void say(sim_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void violated(sim_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(sim_t *self, const char *format, ...) {
-    if (!self->trace)
-        return;
-    char line[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    self->trace(self->trace_context, line);
-}
-
-static void violated(sim_t *self, const char *format, ...) {
-    char line[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    self->fail(self->trace_context, line);
-    abort();
-}
-
-static void *grow(void *items, size_t *capacity, size_t count, size_t size) {
+void *sim_grow(void *items, size_t *capacity, size_t count, size_t size) {
     if (count <= *capacity)
         return items;
     *capacity = *capacity ? *capacity * 2 : 64;
@@ -46,113 +17,7 @@ static void *grow(void *items, size_t *capacity, size_t count, size_t size) {
     return grown;
 }
 
-/* ---- texts ---- */
-
-void sim_config_text(const config_t *config, char *out, size_t size) {
-    size_t at = 0;
-    for (size_t i = 0; i < config->count && at < size; i++) {
-        const member_t *member = &config->members[i];
-        int n =
-            snprintf(out + at, size - at, "%s%llu%s", i ? " " : "", (unsigned long long) member->id,
-                     member->role == MEMBER_LEARNER ? "?" : "");
-        at += (size_t) n;
-    }
-    if (config->count == 0)
-        snprintf(out, size, "none");
-}
-
-#define U(x) ((unsigned long long) (x))
-
-void sim_message_text(const message_t *message, char *out, size_t size) {
-    int n = snprintf(out, size, "%llu -> %llu %s term %llu", U(message->from), U(message->to),
-                     message_kind_name(message->kind), U(message->term));
-    char *to = out + n;
-    size_t left = size - (size_t) n;
-    switch (message->kind) {
-    case MESSAGE_PRE_VOTE:
-    case MESSAGE_VOTE:
-        snprintf(to, left, " last %llu/%llu%s", U(message->vote.last_index),
-                 U(message->vote.last_term), message->vote.transfer ? " transfer" : "");
-        break;
-    case MESSAGE_PRE_VOTE_RESULT:
-    case MESSAGE_VOTE_RESULT:
-        snprintf(to, left, message->vote_result.granted ? " granted" : " refused");
-        break;
-    case MESSAGE_APPEND:
-        n = snprintf(to, left, " prev %llu/%llu commit %llu", U(message->append.prev_index),
-                     U(message->append.prev_term), U(message->append.commit));
-        if (message->append.entries.count)
-            snprintf(to + n, left - (size_t) n, " entries %llu..%llu",
-                     U(message->append.entries.items[0].index),
-                     U(message->append.entries.items[message->append.entries.count - 1].index));
-        break;
-    case MESSAGE_APPEND_RESULT:
-        if (message->append_result.rejected)
-            snprintf(to, left, " refused %llu hint %llu/%llu", U(message->append_result.index),
-                     U(message->append_result.hint_index), U(message->append_result.hint_term));
-        else
-            snprintf(to, left, " match %llu", U(message->append_result.index));
-        break;
-    case MESSAGE_HEARTBEAT:
-        snprintf(to, left, " commit %llu round %llu", U(message->heartbeat.commit),
-                 U(message->heartbeat.round));
-        break;
-    case MESSAGE_HEARTBEAT_RESULT:
-        snprintf(to, left, " round %llu", U(message->heartbeat_result.round));
-        break;
-    case MESSAGE_READ_INDEX:
-        snprintf(to, left, " read %llu", U(message->read.read_id));
-        break;
-    case MESSAGE_READ_INDEX_RESULT:
-        snprintf(to, left, " read %llu index %llu", U(message->read.read_id),
-                 U(message->read.index));
-        break;
-    case MESSAGE_SNAPSHOT_OFFER:
-        snprintf(to, left, " from %llu", U(message->snapshot.index));
-        break;
-    default:
-        break;
-    }
-}
-
-void sim_status_text(const sim_node_t *node, char *out, size_t size) {
-    if (!node->core) {
-        snprintf(out, size, "%llu: down", U(node->id));
-        return;
-    }
-    char members[256];
-    sim_config_text(raft_config(node->core), members, sizeof members);
-    snprintf(out, size, "%llu: %s term %llu leader %llu commit %llu last %llu durable %llu {%s}",
-             U(node->id), raft_role_name(raft_role(node->core)), U(raft_term(node->core)),
-             U(raft_leader(node->core)), U(raft_commit(node->core)), U(raft_last_index(node->core)),
-             U(sim_durable_last(node)), members);
-}
-
 /* ---- the disk ---- */
-
-uint64_t sim_durable_last(const sim_node_t *node) {
-    return node->first + node->log.count - 1;
-}
-
-static uint64_t durable_term(const sim_node_t *node, uint64_t index) {
-    if (index + 1 == node->first)
-        return node->base_term;
-    if (index < node->first || index > sim_durable_last(node))
-        return 0;
-    return node->log.items[index - node->first].term;
-}
-
-/* Term of `index` in the log as it will be once all writes are done; 0: not there. */
-static uint64_t view_term(const sim_node_t *node, uint64_t index) {
-    for (size_t i = node->write_count; i-- > 0;) {
-        const entries_t *entries = &node->writes[i].entries;
-        if (entries->count == 0 || entries->items[0].index > index)
-            continue;
-        size_t at = (size_t) (index - entries->items[0].index);
-        return at < entries->count ? entries->items[at].term : 0;
-    }
-    return durable_term(node, index);
-}
 
 static void entries_truncate(entries_t *entries, size_t count) {
     while (entries->count > count)
@@ -168,8 +33,8 @@ static void write_finish(sim_t *self, sim_node_t *node, sim_write_t *write) {
     if (write->hard) {
         if (write->term < node->term ||
             (write->term == node->term && node->vote && write->vote != node->vote))
-            violated(self, "%llu: hard state goes back: term %llu vote %llu after %llu, %llu",
-                     U(node->id), U(write->term), U(write->vote), U(node->term), U(node->vote));
+            sim_violated(self, "%llu: hard state goes back: term %llu vote %llu after %llu, %llu",
+                         U(node->id), U(write->term), U(write->vote), U(node->term), U(node->vote));
         node->term = write->term;
         node->vote = write->vote;
     }
@@ -195,9 +60,10 @@ static void node_apply(sim_t *self, sim_node_t *node) {
     uint64_t to = node->may_apply < last ? node->may_apply : last;
     while (node->applied < to) {
         uint64_t index = ++node->applied;
-        if (self->history[index] != durable_term(node, index))
-            violated(self, "state machine: %llu applies %llu/%llu, others that of term %llu",
-                     U(node->id), U(index), U(durable_term(node, index)), U(self->history[index]));
+        if (self->history[index] != sim_durable_term(node, index))
+            sim_violated(self, "state machine: %llu applies %llu/%llu, others that of term %llu",
+                         U(node->id), U(index), U(sim_durable_term(node, index)),
+                         U(self->history[index]));
     }
 }
 
@@ -229,7 +95,7 @@ void sim_compact(sim_t *self, sim_node_t *node, uint64_t index) {
     if (index < node->first)
         return;
     node->base_config = *config_at(node, index);
-    node->base_term = durable_term(node, index);
+    node->base_term = sim_durable_term(node, index);
     size_t drop = (size_t) (index + 1 - node->first);
     node->base_time = node->log.items[drop - 1].time_ms;
     for (size_t i = 0; i < drop; i++)
@@ -260,8 +126,8 @@ void sim_fetched(sim_t *self, sim_node_t *node) {
         if (entries_push(&entries, entry))
             abort();
     }
-    say(self, "%llu: fetched %llu entries from %llu for %llu", U(node->id), U(entries.count),
-        U(fetch.from), U(fetch.peer));
+    sim_say(self, "%llu: fetched %llu entries from %llu for %llu", U(node->id), U(entries.count),
+            U(fetch.from), U(fetch.peer));
     raft_fetched(node->core, fetch.peer, code, &entries);
     sim_process(self, node);
 }
@@ -291,9 +157,9 @@ void sim_snapshot_pull(sim_t *self, sim_node_t *node) {
         hard--;
     sim_written(self, node, hard);
     uint64_t index = donor->applied;
-    uint64_t term = durable_term(donor, index);
+    uint64_t term = sim_durable_term(donor, index);
     /* What the log holds already is not taken again. */
-    if (index <= node->applied || durable_term(node, index) == term)
+    if (index <= node->applied || sim_durable_term(node, index) == term)
         return;
     node->base_config = *config_at(donor, index);
     node->base_term = term;
@@ -305,8 +171,8 @@ void sim_snapshot_pull(sim_t *self, sim_node_t *node) {
     writes_unfit_drop(node);
     if (node->commit < index)
         node->commit = index;
-    say(self, "%llu: restored a snapshot of %llu at %llu/%llu", U(node->id), U(donor->id), U(index),
-        U(term));
+    sim_say(self, "%llu: restored a snapshot of %llu at %llu/%llu", U(node->id), U(donor->id),
+            U(index), U(term));
     raft_restored(node->core, index, term, node->base_time, &node->base_config);
     sim_process(self, node);
 }
@@ -322,9 +188,9 @@ void sim_init(sim_t *self, uint64_t seed) {
         self->nodes[id].first = 1;
         self->nodes[id].read_next = 1;
     }
-    self->history = grow(NULL, &self->history_capacity, 64, sizeof *self->history);
-    self->prefixes = grow(NULL, &self->prefix_capacity, 64, sizeof *self->prefixes);
-    self->prefixes[self->prefix_count++] = (prefix_t){0, 0, 1};
+    self->history = sim_grow(NULL, &self->history_capacity, 64, sizeof *self->history);
+    self->prefixes = sim_grow(NULL, &self->prefix_capacity, 64, sizeof *self->prefixes);
+    self->prefixes[self->prefix_count++] = (struct prefix){0, 0, 1};
 }
 
 void sim_clear(sim_t *self) {
@@ -386,12 +252,13 @@ void sim_restart(sim_t *self, uint64_t id) {
     node->commit = node->applied = node->may_apply = node->flushed;
     node->read_next = 1;
     node->read_done = 0;
+    node->read_index = 0;
     node->led_term = 0;
-    int rc = raft_new(&node->core, &options, &boot, self->now_ms);
+    int rc = raft_new(&node->core, &options, &boot, self->now_ms + node->skew_ms);
     free(runs);
     free(configs);
     if (rc)
-        violated(self, "%llu: raft_new: %s", U(id), error_text(rc));
+        sim_violated(self, "%llu: raft_new: %s", U(id), error_text(rc));
     sim_process(self, node);
 }
 
@@ -422,50 +289,12 @@ static void config_single(config_t *config, unsigned voters) {
     }
 }
 
-static uint64_t prefix_of(sim_t *self, uint64_t index, uint64_t term) {
-    for (size_t i = self->prefix_count; i-- > 0;)
-        if (self->prefixes[i].index == index && self->prefixes[i].term == term)
-            return self->prefixes[i].hash;
-    return 0;
-}
-
-/* Log matching: the same index and term mean the same log up to there. */
-static void entry_check(sim_t *self, const sim_node_t *node, const entry_t *entry,
-                        uint64_t prev_term) {
-    uint64_t hash = prefix_of(self, entry->index - 1, prev_term);
-    if (hash == 0)
-        violated(self, "%llu: entry %llu/%llu follows one never seen, term %llu", U(node->id),
-                 U(entry->index), U(entry->term), U(prev_term));
-    hash = hash * UINT64_C(0x100000001b3) + entry->term;
-    hash = hash * UINT64_C(0x100000001b3) + (uint64_t) entry->kind;
-    hash = hash * UINT64_C(0x100000001b3) + entry->time_ms;
-    const uint8_t *bytes = payload_data(entry->payload);
-    for (size_t i = 0; i < payload_size(entry->payload); i++)
-        hash = hash * UINT64_C(0x100000001b3) + bytes[i];
-    hash |= 1;
-    uint64_t known = prefix_of(self, entry->index, entry->term);
-    if (known && known != hash)
-        violated(self, "log matching: %llu holds another entry %llu/%llu", U(node->id),
-                 U(entry->index), U(entry->term));
-    if (known)
-        return;
-    self->prefixes = grow(self->prefixes, &self->prefix_capacity, self->prefix_count + 1,
-                          sizeof *self->prefixes);
-    self->prefixes[self->prefix_count++] = (prefix_t){entry->index, entry->term, hash};
-}
-
-static void history_push(sim_t *self, uint64_t term) {
-    self->history =
-        grow(self->history, &self->history_capacity, self->history_last + 2, sizeof *self->history);
-    self->history[++self->history_last] = term;
-}
-
 void sim_cluster(sim_t *self, unsigned count) {
     config_t config;
     config_single(&config, count);
     entry_t entry = {1, 1, 0, ENTRY_CONFIG, NULL, &config};
-    entry_check(self, &self->nodes[1], &entry, 0);
-    history_push(self, 1);
+    sim_entry_check(self, &self->nodes[1], &entry, 0);
+    sim_history_push(self, 1);
     for (unsigned id = 1; id <= count; id++) {
         sim_node_t *node = &self->nodes[id];
         node->term = 1;
@@ -483,7 +312,7 @@ void sim_bootstrap(sim_t *self, uint64_t id) {
     config.members[0].id = id;
     int rc = raft_bootstrap(self->nodes[id].core, &config);
     if (rc)
-        violated(self, "%llu: bootstrap: %s", U(id), error_text(rc));
+        sim_violated(self, "%llu: bootstrap: %s", U(id), error_text(rc));
     sim_process(self, &self->nodes[id]);
 }
 
@@ -508,36 +337,19 @@ sim_node_t *sim_leader(sim_t *self) {
 
 /* ---- the network ---- */
 
-static void message_check(sim_t *self, const sim_node_t *node, const message_t *message) {
-    const char *what = NULL;
-    if (message->kind == MESSAGE_VOTE && (node->term < message->term || node->vote != node->id))
-        what = "asks for votes before its own is durable";
-    if (message->kind == MESSAGE_VOTE_RESULT && message->vote_result.granted &&
-        (node->term < message->term || (node->term == message->term && node->vote != message->to)))
-        what = "grants a vote that is not durable";
-    if (message->kind == MESSAGE_APPEND_RESULT && !message->append_result.rejected &&
-        (node->term < message->term || sim_durable_last(node) < message->append_result.index))
-        what = "acknowledges what is not durable";
-    if (what) {
-        char text[512];
-        sim_message_text(message, text, sizeof text);
-        violated(self, "%llu %s: %s", U(node->id), what, text);
-    }
-}
-
 static void message_queue(sim_t *self, sim_node_t *node, message_t *message) {
-    message_check(self, node, message);
+    sim_message_check(self, node, message);
     char text[512];
     if (self->trace)
         sim_message_text(message, text, sizeof text);
     bool lost = message->to > SIM_NODES || self->cut[node->id][message->to];
     if (self->trace)
-        say(self, "  %s%s", text, lost ? " (lost)" : "");
+        sim_say(self, "  %s%s", text, lost ? " (lost)" : "");
     if (lost) {
         message_clear(message);
         return;
     }
-    self->net = grow(self->net, &self->net_capacity, self->net_count + 1, sizeof *self->net);
+    self->net = sim_grow(self->net, &self->net_capacity, self->net_count + 1, sizeof *self->net);
     self->net[self->net_count++] = *message;
     memset(message, 0, sizeof *message);
 }
@@ -557,7 +369,7 @@ void sim_deliver(sim_t *self, size_t at) {
         return;
     }
     if (raft_step(node->core, &message))
-        violated(self, "%llu: raft_step ran out of memory", U(node->id));
+        sim_violated(self, "%llu: raft_step ran out of memory", U(node->id));
     sim_process(self, node);
 }
 
@@ -577,73 +389,11 @@ void sim_duplicate(sim_t *self, size_t at) {
     } else if (copy.kind == MESSAGE_FORWARD) {
         payload_ref(copy.propose.payload);
     }
-    self->net = grow(self->net, &self->net_capacity, self->net_count + 1, sizeof *self->net);
+    self->net = sim_grow(self->net, &self->net_capacity, self->net_count + 1, sizeof *self->net);
     self->net[self->net_count++] = copy;
 }
 
 /* ---- after every event ---- */
-
-static void commit_check(sim_t *self, sim_node_t *node, uint64_t commit) {
-    for (uint64_t index = node->commit + 1; index <= commit; index++) {
-        uint64_t term = view_term(node, index);
-        if (index > self->history_last) {
-            history_push(self, term);
-            const config_t *config = raft_config(node->core);
-            size_t holders = 0;
-            for (size_t i = 0; i < config->count; i++) {
-                const sim_node_t *member = &self->nodes[config->members[i].id];
-                holders += config->members[i].role == MEMBER_VOTER &&
-                           (durable_term(member, index) == term || member->first > index + 1);
-            }
-            if (holders <= config_voters(config) / 2)
-                violated(self, "%llu committed %llu/%llu, durable on %zu only", U(node->id),
-                         U(index), U(term), holders);
-        }
-        if (index + 1 >= node->first && self->history[index] != term)
-            violated(self, "state machine: %llu committed %llu/%llu, others in term %llu",
-                     U(node->id), U(index), U(term), U(self->history[index]));
-    }
-    if (commit > node->commit)
-        node->commit = commit;
-    if (node->write_count) /* the commit index travels behind the writes */
-        node->writes[node->write_count - 1].commit = commit;
-    else if (commit > node->may_apply)
-        node->may_apply = commit;
-    node_apply(self, node);
-}
-
-static void leader_check(sim_t *self, sim_node_t *node) {
-    uint64_t term = raft_term(node->core);
-    if (raft_role(node->core) != RAFT_LEADER || node->led_term == term)
-        return;
-    node->led_term = term;
-    if (term >= sizeof self->leaders / sizeof *self->leaders)
-        violated(self, "term %llu: too many elections for this test", U(term));
-    if (self->leaders[term] && self->leaders[term] != node->id)
-        violated(self, "election safety: %llu and %llu both lead in term %llu", U(node->id),
-                 U(self->leaders[term]), U(term));
-    self->leaders[term] = node->id;
-    for (uint64_t index = node->first; index <= self->history_last; index++)
-        if (view_term(node, index) != self->history[index])
-            violated(self, "leader completeness: %llu leads in term %llu without %llu/%llu",
-                     U(node->id), U(term), U(index), U(self->history[index]));
-}
-
-static void reads_check(sim_t *self, sim_node_t *node, const raft_ready_t *ready) {
-    for (size_t i = 0; i < ready->read_failed_count; i++)
-        say(self, "  %llu: read %llu failed", U(node->id), U(ready->reads_failed[i].read_id));
-    for (size_t i = 0; i < ready->read_count; i++) {
-        const raft_read_state_t *read = &ready->reads[i];
-        say(self, "  %llu: read %llu at index %llu", U(node->id), U(read->read_id), U(read->index));
-        if (read->boot != node->boot)
-            continue;
-        if (read->read_id < SIM_READS && read->index < node->read_needs[read->read_id])
-            violated(self, "%llu: stale read %llu at %llu, %llu was committed", U(node->id),
-                     U(read->read_id), U(read->index), U(node->read_needs[read->read_id]));
-        if (read->read_id > node->read_done)
-            node->read_done = read->read_id;
-    }
-}
 
 static void write_take(sim_t *self, sim_node_t *node, raft_ready_t *ready) {
     entries_t *entries = ready->entries;
@@ -653,17 +403,27 @@ static void write_take(sim_t *self, sim_node_t *node, raft_ready_t *ready) {
     if (entries->count)
         snprintf(range, sizeof range, " entries %llu..%llu", U(entries->items[0].index),
                  U(entries->items[entries->count - 1].index));
-    say(self, "  %llu: write %llu%s%s", U(node->id), U(ready->write_seq), hard, range);
+    sim_say(self, "  %llu: write %llu%s%s", U(node->id), U(ready->write_seq), hard, range);
     for (size_t i = 0; i < entries->count; i++) {
         uint64_t prev = entries->items[i].index - 1;
-        entry_check(self, node, &entries->items[i],
-                    i ? entries->items[i - 1].term : view_term(node, prev));
+        sim_entry_check(self, node, &entries->items[i],
+                        i ? entries->items[i - 1].term : sim_view_term(node, prev));
     }
     node->writes =
-        grow(node->writes, &node->write_capacity, node->write_count + 1, sizeof *node->writes);
+        sim_grow(node->writes, &node->write_capacity, node->write_count + 1, sizeof *node->writes);
     node->writes[node->write_count++] = (sim_write_t){
         ready->write_seq, ready->has_hard_state, ready->term, ready->vote, 0, *entries};
     memset(entries, 0, sizeof *entries);
+}
+
+static void commit_take(sim_t *self, sim_node_t *node, uint64_t commit) {
+    if (commit > node->commit)
+        node->commit = commit;
+    if (node->write_count) /* the commit index travels behind the writes */
+        node->writes[node->write_count - 1].commit = commit;
+    else if (commit > node->may_apply)
+        node->may_apply = commit;
+    node_apply(self, node);
 }
 
 void sim_process(sim_t *self, sim_node_t *node) {
@@ -671,33 +431,34 @@ void sim_process(sim_t *self, sim_node_t *node) {
     if (ready->status_changed) {
         char text[512];
         sim_status_text(node, text, sizeof text);
-        say(self, "  %s", text);
+        sim_say(self, "  %s", text);
     }
     if (ready->write)
         write_take(self, node, ready);
     for (size_t i = 0; i < ready->message_count; i++)
         message_queue(self, node, &ready->messages[i]);
     if (ready->commit_advanced) {
-        say(self, "  %llu: commit %llu", U(node->id), U(ready->commit));
-        commit_check(self, node, ready->commit);
+        sim_say(self, "  %llu: commit %llu", U(node->id), U(ready->commit));
+        sim_commit_check(self, node, ready->commit);
+        commit_take(self, node, ready->commit);
     }
-    leader_check(self, node);
-    reads_check(self, node, ready);
+    sim_leader_check(self, node);
+    sim_reads_check(self, node, ready);
     for (size_t i = 0; i < ready->fetch_count; i++) {
-        say(self, "  %llu: fetch from %llu for %llu", U(node->id), U(ready->fetches[i].from),
-            U(ready->fetches[i].peer));
+        sim_say(self, "  %llu: fetch from %llu for %llu", U(node->id), U(ready->fetches[i].from),
+                U(ready->fetches[i].peer));
         if (node->fetch_count == SIM_NODES)
-            violated(self, "%llu: more than one fetch a peer", U(node->id));
+            sim_violated(self, "%llu: more than one fetch a peer", U(node->id));
         node->fetches[node->fetch_count++] = ready->fetches[i];
     }
     if (ready->snapshot_from) {
-        say(self, "  %llu: pull a snapshot from %llu", U(node->id), U(ready->snapshot_from));
+        sim_say(self, "  %llu: pull a snapshot from %llu", U(node->id), U(ready->snapshot_from));
         node->pull_from = ready->snapshot_from;
     }
 }
 
 void sim_tick(sim_t *self, sim_node_t *node) {
-    raft_tick(node->core, self->now_ms);
+    raft_tick(node->core, self->now_ms + node->skew_ms);
     sim_process(self, node);
 }
 
@@ -723,7 +484,8 @@ int sim_read(sim_t *self, sim_node_t *node) {
 static bool node_settle(sim_t *self, sim_node_t *node) {
     bool moved = false;
     if (node->write_count && !node->hold) {
-        say(self, "%llu: written %llu", U(node->id), U(node->writes[node->write_count - 1].seq));
+        sim_say(self, "%llu: written %llu", U(node->id),
+                U(node->writes[node->write_count - 1].seq));
         sim_written(self, node, node->write_count);
         moved = true;
     }
@@ -744,7 +506,7 @@ bool sim_settle(sim_t *self) {
         if (self->net_count) {
             char text[512];
             sim_message_text(&self->net[0], text, sizeof text);
-            say(self, "%s", text);
+            sim_say(self, "%s", text);
             sim_deliver(self, 0);
             moved = true;
         }
@@ -766,6 +528,6 @@ void sim_run(sim_t *self, uint64_t duration_ms, uint64_t step_ms) {
             if (sim_node(self, id))
                 sim_tick(self, &self->nodes[id]);
         if (!sim_settle(self))
-            violated(self, "the cluster does not settle");
+            sim_violated(self, "the cluster does not settle");
     }
 }

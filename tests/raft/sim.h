@@ -40,6 +40,7 @@ typedef struct sim_node {
     entries_t log;        /* first .. */
     uint64_t flushed;     /* what a restart knows to be applied */
     bool no_space;
+    uint64_t skew_ms; /* its clock is ahead of the others' */
     /* volatile */
     sim_write_t *writes;
     size_t write_count, write_capacity;
@@ -52,6 +53,7 @@ typedef struct sim_node {
     size_t fetch_count;
     uint64_t led_term; /* the last term in which it was seen to lead */
     uint64_t read_next, read_done;
+    uint64_t read_index; /* the greatest a read was given */
     uint64_t read_needs[SIM_READS];
 } sim_node_t;
 

@@ -25,6 +25,8 @@ typedef struct chaos {
     uint64_t next_id; /* a member never comes back under an old id */
     uint64_t proposed;
     bool lossy;
+    unsigned weights[16]; /* of the events, see temper_choose */
+    uint64_t weight_sum;
 } chaos_t;
 
 static uint64_t roll(chaos_t *self, uint64_t below) {
@@ -193,24 +195,67 @@ static void play_compaction(chaos_t *self) {
         sim_compact(&self->sim, node, node->applied - roll(self, node->applied < 20 ? 1 : 20));
 }
 
+/* A clock that jumps: followers stand although their leader lives, or a leader goes on in the past.
+ */
+static void play_clock(chaos_t *self) {
+    sim_t *sim = &self->sim;
+    sim_node_t *leader = sim_leader(sim);
+    bool others = roll(self, 2);
+    for (uint64_t id = 1; id <= SIM_NODES; id++) {
+        sim_node_t *node = sim_node(sim, id);
+        if (!node || (others && node == leader) || (!others && roll(self, 3)))
+            continue;
+        node->skew_ms += 800 + roll(self, 1000);
+        sim_tick(sim, node);
+    }
+}
+
+/* The leader is cut off, and asked to read and write all the same. */
+static void play_isolation(chaos_t *self) {
+    sim_t *sim = &self->sim;
+    sim_node_t *leader = sim_leader(sim);
+    if (!leader)
+        return;
+    for (uint64_t i = 1; i <= SIM_NODES; i++)
+        if (i != leader->id && roll(self, 8))
+            sim->cut[leader->id][i] = sim->cut[i][leader->id] = true;
+    (void) sim_propose(sim, leader, "cut off");
+    (void) sim_read(sim, leader);
+}
+
+static void play_heal(chaos_t *self) {
+    memset(self->sim.cut, 0, sizeof self->sim.cut);
+}
+
+typedef struct event {
+    void (*play)(chaos_t *self);
+    unsigned weight;
+} event_t;
+
+static const event_t events[] = {
+    {play_network, 450}, {play_time, 200},    {play_disk, 180},   {play_client, 120},
+    {play_crash, 12},    {play_links, 12},    {play_members, 15}, {play_compaction, 10},
+    {play_clock, 5},     {play_isolation, 5}, {play_heal, 8},
+};
+#define EVENTS (sizeof events / sizeof *events)
+
+/* Each seed has a temper: what is rare in one is frequent in another. */
+static void temper_choose(chaos_t *self) {
+    static const unsigned factors[] = {0, 1, 1, 2, 5};
+    self->weight_sum = 0;
+    for (size_t i = 0; i < EVENTS; i++) {
+        unsigned factor = i < 4 ? 1 + (unsigned) roll(self, 2) : factors[roll(self, 5)];
+        self->weights[i] = events[i].weight * factor;
+        self->weight_sum += self->weights[i];
+    }
+}
+
 static void play(chaos_t *self) {
-    uint64_t what = roll(self, 1000);
-    if (what < 450)
-        play_network(self);
-    else if (what < 650)
-        play_time(self);
-    else if (what < 830)
-        play_disk(self);
-    else if (what < 950)
-        play_client(self);
-    else if (what < 962)
-        play_crash(self);
-    else if (what < 975)
-        play_links(self);
-    else if (what < 990)
-        play_members(self);
-    else
-        play_compaction(self);
+    uint64_t what = roll(self, self->weight_sum);
+    size_t i = 0;
+    while (what >= self->weights[i])
+        what -= self->weights[i++];
+    events[i].play(self);
 }
 
 /* ---- peace ---- */
@@ -234,11 +279,28 @@ static bool peace_reached(chaos_t *self, uint64_t target) {
     const config_t *config = raft_config(leader->core);
     for (size_t i = 0; i < config->count; i++) {
         sim_node_t *node = sim_node(sim, config->members[i].id);
-        if (!node || node->applied < target || raft_leader(node->core) != leader->id ||
-            config->members[i].role != MEMBER_VOTER || node->read_done + 1 < node->read_next)
+        if (!node || node->applied < target || node->applied < node->read_index ||
+            raft_leader(node->core) != leader->id || config->members[i].role != MEMBER_VOTER ||
+            node->read_done + 1 < node->read_next)
             return false;
     }
     return true;
+}
+
+static void peace_await(chaos_t *self, uint64_t target) {
+    sim_t *sim = &self->sim;
+    for (uint64_t id = 1; id <= SIM_NODES; id++)
+        if (sim_node(sim, id))
+            (void) sim_read(sim, &sim->nodes[id]);
+    uint64_t end_ms = sim->now_ms + 20000;
+    while (!peace_reached(self, target)) {
+        if (sim->now_ms > end_ms)
+            fail_print(self, "no peace after the faults ended");
+        sim_run(sim, 20, 20);
+        for (uint64_t id = 1; id <= SIM_NODES; id++)
+            if (sim_node(sim, id) && sim->nodes[id].read_done + 1 < sim->nodes[id].read_next)
+                (void) sim_read(sim, &sim->nodes[id]);
+    }
 }
 
 static void seed_run(uint64_t seed, uint64_t steps, bool verbose) {
@@ -253,26 +315,17 @@ static void seed_run(uint64_t seed, uint64_t steps, bool verbose) {
     sim->fail = fail_print;
     sim->cache_bytes = roll(self, 2) ? 2000 : 0;
     self->lossy = roll(self, 4) > 0;
+    temper_choose(self);
     unsigned count = 1 + (unsigned) roll(self, 5);
     self->next_id = count + 1;
     sim_cluster(sim, count);
     for (uint64_t i = 0; i < steps; i++)
         play(self);
     peace_begin(self);
-    uint64_t target = 0, end_ms = sim->now_ms + 20000;
-    while (!target || !peace_reached(self, target)) {
-        if (sim->now_ms > end_ms)
-            fail_print(self, "no peace after the faults ended");
-        sim_run(sim, 20, 20);
-        sim_node_t *leader = sim_leader(sim);
-        if (!leader || sim->now_ms < end_ms - 18000)
-            continue;
-        if (!target && sim_propose(sim, leader, "peace") == 0)
-            target = raft_last_index(leader->core);
-        for (uint64_t id = 1; id <= SIM_NODES; id++)
-            if (sim_node(sim, id) && sim->nodes[id].read_done + 1 < sim->nodes[id].read_next)
-                (void) sim_read(sim, &sim->nodes[id]);
-    }
+    /* First the idle cluster must come to terms with what it has; then it takes something new. */
+    peace_await(self, 0);
+    (void) sim_propose(sim, sim_leader(sim), "peace");
+    peace_await(self, raft_last_index(sim_leader(sim)->core));
     sim_clear(sim);
 }
 

@@ -13,17 +13,7 @@
 #include <string.h>
 
 #include "broker/error.h"
-
-#define SECTOR 512u
-
-typedef struct node {
-    unsigned refs; /* names in both tables, open files, pending operations */
-    bool directory;
-    uint8_t *data, *disk; /* both `capacity` bytes, zeros beyond the size */
-    uint64_t size, disk_size, capacity;
-    bool *dirty; /* one a sector */
-    bool size_dirty;
-} node_t;
+#include "tests/unit/fs_faulty_node.h"
 
 typedef struct name {
     char *path;
@@ -53,6 +43,7 @@ struct fs_faulty {
     uint64_t stop_at;
     bool stopped;
     uint64_t limit;
+    bool background;
 };
 
 struct fs_file {
@@ -60,128 +51,12 @@ struct fs_file {
     node_t *node;
 };
 
-uint64_t fs_faulty_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static bool coin(fs_faulty_t *self) {
     return fs_faulty_random(&self->random) & 1;
 }
 
-static void *checked(void *memory) {
-    if (!memory) {
-        (void) fprintf(stderr, "fs_faulty: out of memory\n");
-        abort();
-    }
-    return memory;
-}
-
 static char *text_copy(const char *text) {
     return text ? checked(strdup(text)) : NULL;
-}
-
-/* ---- nodes ---- */
-
-static node_t *node_new(bool directory) {
-    node_t *node = checked(calloc(1, sizeof *node));
-    node->directory = directory;
-    return node;
-}
-
-static node_t *node_ref(node_t *node) {
-    node->refs++;
-    return node;
-}
-
-static void node_unref(node_t *node) {
-    if (--node->refs > 0)
-        return;
-    free(node->data);
-    free(node->disk);
-    free(node->dirty);
-    free(node);
-}
-
-static void node_grow(node_t *node, uint64_t size) {
-    if (size <= node->capacity)
-        return;
-    uint64_t capacity = node->capacity * 2 > size ? node->capacity * 2 : size;
-    capacity = (capacity + SECTOR - 1) / SECTOR * SECTOR;
-    uint64_t more = capacity - node->capacity;
-    node->data = checked(realloc(node->data, (size_t) capacity));
-    node->disk = checked(realloc(node->disk, (size_t) capacity));
-    node->dirty = checked(realloc(node->dirty, (size_t) (capacity / SECTOR) * sizeof(bool)));
-    memset(node->data + node->capacity, 0, (size_t) more);
-    memset(node->disk + node->capacity, 0, (size_t) more);
-    memset(node->dirty + node->capacity / SECTOR, 0, (size_t) (more / SECTOR) * sizeof(bool));
-    node->capacity = capacity;
-}
-
-static void node_write(node_t *node, const uint8_t *data, size_t size, uint64_t offset) {
-    if (size == 0)
-        return;
-    node_grow(node, offset + size);
-    memcpy(node->data + offset, data, size);
-    for (uint64_t sector = offset / SECTOR; sector <= (offset + size - 1) / SECTOR; sector++)
-        node->dirty[sector] = true;
-    if (offset + size > node->size) {
-        node->size = offset + size;
-        node->size_dirty = true;
-    }
-}
-
-static void sector_settle(node_t *node, uint64_t sector, size_t from, size_t to) {
-    memcpy(node->disk + sector * SECTOR + from, node->data + sector * SECTOR + from, to - from);
-}
-
-/* All of it reaches the disk. */
-static void node_settle(node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++) {
-        if (node->dirty[sector])
-            sector_settle(node, sector, 0, SECTOR);
-        node->dirty[sector] = false;
-    }
-    node->disk_size = node->size;
-    node->size_dirty = false;
-}
-
-/* Some of it does: each sector new, old or torn. */
-static void node_settle_some(fs_faulty_t *self, node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++) {
-        if (!node->dirty[sector])
-            continue;
-        uint64_t choice = fs_faulty_random(&self->random);
-        size_t cut = (size_t) (choice >> 8) % SECTOR;
-        switch (choice % 4) {
-        case 0:
-            break;
-        case 1:
-            sector_settle(node, sector, 0, cut);
-            break;
-        case 2:
-            sector_settle(node, sector, cut, SECTOR);
-            break;
-        default:
-            sector_settle(node, sector, 0, SECTOR);
-        }
-    }
-    if (node->size_dirty && coin(self))
-        node->disk_size = node->size;
-}
-
-/* What the disk has is all there is. */
-static void node_restart(node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++)
-        node->dirty[sector] = false;
-    node->size = node->disk_size;
-    node->size_dirty = false;
-    if (node->capacity == 0)
-        return;
-    memset(node->disk + node->size, 0, (size_t) (node->capacity - node->size));
-    memcpy(node->data, node->disk, (size_t) node->capacity);
 }
 
 /* ---- tables ---- */
@@ -395,6 +270,8 @@ static int faulty_pwritev(fs_file_t *file, struct iovec *parts, int count, uint6
         offset += size;
         allowed -= size;
     }
+    if (self->background && fs_faulty_random(&self->random) % 4 == 0)
+        node_write_back(file->node, &self->random);
     return code;
 }
 
@@ -405,8 +282,7 @@ static int faulty_sync(fs_file_t *file) {
         node_settle(file->node);
     } else if (!file->disk->stopped) {
         /* The kernel forgets that these were never written. */
-        for (uint64_t sector = 0; sector < file->node->capacity / SECTOR; sector++)
-            file->node->dirty[sector] = false;
+        node_forget(file->node);
     }
     return code;
 }
@@ -416,17 +292,6 @@ static int faulty_size(fs_file_t *file, uint64_t *out) {
     int code = call_begin(file->disk, false, &stopping);
     *out = file->node->size;
     return code;
-}
-
-static void node_resize(node_t *node, uint64_t size) {
-    node_grow(node, size);
-    if (size < node->size) {
-        memset(node->data + size, 0, (size_t) (node->size - size));
-        for (uint64_t sector = size / SECTOR; sector * SECTOR < node->size; sector++)
-            node->dirty[sector] = true;
-    }
-    node->size = size;
-    node->size_dirty = true;
 }
 
 static int faulty_truncate(fs_file_t *file, uint64_t size) {
@@ -530,11 +395,20 @@ static int faulty_remove_tree(void *hint, const char *path) {
     return 0;
 }
 
+static int faulty_space(void *hint, const char *path, uint64_t *bytes) {
+    fs_faulty_t *self = hint;
+    (void) path;
+    uint64_t used = fs_faulty_used(self);
+    *bytes = self->limit == 0 ? UINT64_MAX : used < self->limit ? self->limit - used : 0;
+    return 0;
+}
+
 /* ---- life ---- */
 
 fs_faulty_t *fs_faulty_new(uint64_t seed) {
     fs_faulty_t *self = checked(calloc(1, sizeof *self));
     self->random = seed;
+    self->background = seed % 2 == 0;
     self->fs = (fs_t){
         .self = self,
         .open = faulty_open,
@@ -550,6 +424,7 @@ fs_faulty_t *fs_faulty_new(uint64_t seed) {
         .sync_dir = faulty_sync_dir,
         .list = faulty_list,
         .remove_tree = faulty_remove_tree,
+        .space = faulty_space,
     };
     return self;
 }
@@ -656,7 +531,7 @@ void fs_faulty_crash(fs_faulty_t *self, fs_crash_t how) {
     for (size_t i = 0; i < self->kept.count; i++) {
         node_t *node = self->kept.items[i].node;
         if (how == FS_CRASH_RANDOM)
-            node_settle_some(self, node);
+            node_settle_some(node, &self->random);
         node_restart(node);
         table_set(&self->seen, self->kept.items[i].path, node);
     }

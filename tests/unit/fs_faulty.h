@@ -5,7 +5,8 @@
  *
  * What it models
  *  1. A write changes what later reads see; sectors of 512 bytes reach the disk at a sync, or, at a
- *     crash, each for itself: new, old, or torn within the sector.
+ *     crash, each for itself: new, old, or torn within the sector. With an even seed
+ *     some reach it without a sync, now and then, as kernels write back.
  *  2. Creating, renaming and removing are durable after sync_dir of the directory. At a crash each
  * one not synced happened or not, in order; a rename happens whole or not at all.
  *  3. A sync that fails leaves what it should have written readable but forgotten: a later sync

@@ -10,7 +10,7 @@
 #include "store/journal.h"
 
 #define MODEL_ENTRIES 512u
-#define MODEL_STATES 4096u
+#define MODEL_STATES 1024u
 
 typedef struct model_state {
     uint64_t term, vote;

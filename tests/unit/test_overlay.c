@@ -1,0 +1,214 @@
+/* test_overlay.c: the overlay and the merged walk, against a plain array. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/error.h"
+#include "kv_helper.h"
+#include "message_random.h"
+#include "store/merge.h"
+
+#define KEYS 50
+
+static slice_t slice(const char *text) {
+    return (slice_t){(const uint8_t *) text, strlen(text)};
+}
+
+static slice_t key_of(size_t number, char text[16]) {
+    snprintf(text, 16, "k%02zu", number);
+    return slice(text);
+}
+
+static void overlay_set(overlay_t *overlay, slice_t key, slice_t value) {
+    uint8_t *room = overlay_put(overlay, overlay_find(overlay, key), key, value.size);
+    assert_non_null(room);
+    memcpy(room, value.data, value.size);
+}
+
+static void overlay_clear(overlay_t *overlay, slice_t key) {
+    assert_int_equal(overlay_delete(overlay, overlay_find(overlay, key), key), 0);
+}
+
+static void put_replace_delete(void **unused) {
+    (void) unused;
+    overlay_t *overlay = overlay_new();
+    assert_null(overlay_find(overlay, slice("a")));
+    assert_int_equal(overlay_bytes(overlay), 0);
+    overlay_set(overlay, slice("a"), slice("long enough"));
+    size_t bytes = overlay_bytes(overlay);
+    assert_true(bytes >= 12);
+    overlay_set(overlay, slice("a"), slice("short"));
+    assert_int_equal(overlay_bytes(overlay), bytes); /* in its old room */
+    overlay_node_t *node = overlay_find(overlay, slice("a"));
+    assert_int_equal(overlay_node_value(node).size, 5);
+    overlay_set(overlay, slice("a"), slice("longer than ever before"));
+    assert_int_equal(overlay_bytes(overlay), bytes + 23 - 11);
+    assert_int_equal(overlay_count(overlay), 1);
+    overlay_clear(overlay, slice("a"));
+    assert_true(overlay_node_deleted(overlay_find(overlay, slice("a"))));
+    assert_int_equal(overlay_node_value(overlay_find(overlay, slice("a"))).size, 0);
+    overlay_set(overlay, slice("a"), slice(""));
+    assert_false(overlay_node_deleted(overlay_find(overlay, slice("a"))));
+    overlay_clear(overlay, slice("b"));
+    assert_true(overlay_node_deleted(overlay_find(overlay, slice("b"))));
+    assert_int_equal(overlay_count(overlay), 2);
+    overlay_destroy(&overlay);
+    assert_null(overlay);
+}
+
+/* A key that is borrowed from the very node that is replaced. */
+static void key_borrowed_from_the_node(void **unused) {
+    (void) unused;
+    overlay_t *overlay = overlay_new();
+    overlay_set(overlay, slice("key"), slice("1"));
+    overlay_node_t *node = overlay_find(overlay, slice("key"));
+    uint8_t *room = overlay_put(overlay, node, overlay_node_key(node), 100);
+    memset(room, 'x', 100);
+    node = overlay_find(overlay, slice("key"));
+    assert_non_null(node);
+    assert_int_equal(overlay_node_value(node).size, 100);
+    assert_int_equal(overlay_count(overlay), 1);
+    overlay_destroy(&overlay);
+}
+
+typedef struct world {
+    overlay_t *overlay, *frozen;
+    kv_t *kv;
+    int model[KEYS]; /* 0: not there, else the value */
+} world_t;
+
+/* Spreads random changes over the three layers, the oldest first. */
+static void world_fill(world_t *world, uint64_t *seed) {
+    char key[16], value[16];
+    kv_batch_t *batch = kv_batch_new(world->kv);
+    for (int layer = 0; layer < 3; layer++) {
+        for (size_t i = 0; i < KEYS; i++) {
+            uint64_t what = random_next(seed) % 4;
+            int number = (int) (random_next(seed) % 1000) + 1;
+            snprintf(value, sizeof value, "%d", number);
+            if (what > 1)
+                continue;
+            world->model[i] = what ? number : 0;
+            overlay_t *overlay = layer == 1 ? world->frozen : world->overlay;
+            if (layer == 0 && what)
+                kv_batch_put(batch, key_of(i, key), slice(value));
+            else if (layer > 0 && what)
+                overlay_set(overlay, key_of(i, key), slice(value));
+            else if (layer > 0)
+                overlay_clear(overlay, key_of(i, key));
+        }
+    }
+    assert_int_equal(kv_write(world->kv, batch, false), 0);
+    kv_batch_destroy(&batch);
+}
+
+static void pair_assert(const merge_t *walk, size_t i, int number) {
+    char key[16], value[16];
+    slice_t want = key_of(i, key);
+    assert_true(walk->valid);
+    assert_int_equal(kv_key_compare(walk->key, want), 0);
+    snprintf(value, sizeof value, "%d", number);
+    assert_int_equal(kv_key_compare(walk->value, slice(value)), 0);
+}
+
+static void walks_assert(const world_t *world, size_t from) {
+    char key[16];
+    merge_t walk;
+    assert_int_equal(merge_open(&walk, world->overlay, world->frozen, world->kv), 0);
+    assert_int_equal(merge_seek(&walk, key_of(from, key)), 0);
+    for (size_t i = from; i < KEYS; i++) {
+        if (!world->model[i])
+            continue;
+        pair_assert(&walk, i, world->model[i]);
+        assert_int_equal(merge_next(&walk), 0);
+    }
+    assert_false(walk.valid);
+    assert_int_equal(merge_seek_before(&walk, key_of(from, key)), 0);
+    for (size_t i = from; i > 0; i--) {
+        if (!world->model[i - 1])
+            continue;
+        pair_assert(&walk, i - 1, world->model[i - 1]);
+        assert_int_equal(merge_next(&walk), 0);
+    }
+    assert_false(walk.valid);
+    merge_close(&walk);
+}
+
+/* What a flush does while a walk is open: kv then holds what the frozen overlay holds. */
+static void frozen_flush(world_t *world) {
+    kv_batch_t *batch = kv_batch_new(world->kv);
+    for (overlay_node_t *node = overlay_first(world->frozen); node; node = overlay_next(node)) {
+        if (overlay_node_deleted(node))
+            kv_batch_delete(batch, overlay_node_key(node));
+        else
+            kv_batch_put(batch, overlay_node_key(node), overlay_node_value(node));
+    }
+    assert_int_equal(kv_write(world->kv, batch, false), 0);
+    kv_batch_destroy(&batch);
+}
+
+static void merge_matches_model(void **unused) {
+    (void) unused;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        uint64_t random = seed;
+        world_t world = {overlay_new(), overlay_new(), NULL, {0}};
+        assert_int_equal(kv_memory_open(&world.kv), 0);
+        world_fill(&world, &random);
+        for (size_t from = 0; from <= KEYS; from += 7)
+            walks_assert(&world, from);
+        walks_assert(&world, KEYS);
+        frozen_flush(&world);
+        walks_assert(&world, KEYS / 2);
+        overlay_destroy(&world.frozen);
+        walks_assert(&world, KEYS / 3);
+        overlay_destroy(&world.overlay);
+        kv_close(&world.kv);
+    }
+}
+
+static void merge_tells_errors(void **unused) {
+    (void) unused;
+    long calls = -1;
+    char key[16];
+    kv_t *kv;
+    overlay_t *overlay = overlay_new();
+    overlay_set(overlay, key_of(9, key), slice("9"));
+    assert_int_equal(kv_memory_open(&kv), 0);
+    kv = kv_faulty_new(kv, &calls, DRAX_EIO);
+    kv_batch_t *batch = kv_batch_new(kv);
+    for (size_t i = 0; i < 5; i++)
+        kv_batch_put(batch, key_of(i, key), slice("x"));
+    assert_int_equal(kv_write(kv, batch, false), 0);
+    kv_batch_destroy(&batch);
+    for (calls = 0; calls < 5;) {
+        long allowed = calls, steps = 0;
+        merge_t walk;
+        assert_int_equal(merge_open(&walk, overlay, NULL, kv), 0);
+        int rc = merge_seek(&walk, slice("a"));
+        for (; rc == 0 && walk.valid; rc = merge_next(&walk))
+            steps++;
+        assert_int_equal(rc, DRAX_EIO); /* never a walk that ends early without a word */
+        assert_int_equal(steps, allowed);
+        merge_close(&walk);
+        calls = allowed + 1;
+    }
+    overlay_destroy(&overlay);
+    calls = -1;
+    kv_close(&kv);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(put_replace_delete),
+        cmocka_unit_test(key_borrowed_from_the_node),
+        cmocka_unit_test(merge_matches_model),
+        cmocka_unit_test(merge_tells_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
