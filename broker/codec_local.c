@@ -1,18 +1,20 @@
 /* codec_local.c: bodies of the messages between the actors of one node.
  *
  *   hello       = [actor, reply]
- *   format      = [cluster, node]
+ *   format      = [cluster, node, hint]          hint = a membership
  *   opened      = [formatted, cluster, node, term, vote, first_index, last_index, applied, time_ms,
- *                  no_space, gateway_boot, [index, term, index, term ...], [config ...]]
+ *                  no_space, gateway_boot, [index, term, index, term ...], [config ...], hint]
  *   write       = [seq, has_hard_state, term, vote, commit, time_ms, leader, entries]
  *   written     = [seq, first_index, applied, no_space]
  *   fetch       = [peer, from, max_bytes, code]
  *   fetched     = [peer, from, max_bytes, code, entries]
  *   clock       = [time_ms, leader, term]
  *   raft_status = [cluster, node, role, leader, term, commit, no_space, gateway_boot, time_ms,
- * config] batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the
- * batch QUERY, ANSWER, RESULT, SKIPPED, STORE_STATUS (the last two may have an empty frame) OPEN
- * has no body (nil). PROPOSE, PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED
+ *                  config]
+ *   batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the batch
+ *
+ * `batch` is the body of QUERY, ANSWER, RESULT, SKIPPED and STORE_STATUS (the last two may have an
+ * empty frame). OPEN has no body (nil). PROPOSE, PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED
  * have the bodies propose, read and snapshot of codec_peer.c.
  */
 #include <stdlib.h>
@@ -33,21 +35,23 @@ static void hello_decode(decoder_t *in, message_t *message) {
 }
 
 static void format_encode(encoder_t *out, const message_t *message) {
-    pack_array(&out->frames->header, 2);
+    pack_array(&out->frames->header, 3);
     pack_uint(&out->frames->header, message->format.cluster);
     pack_uint(&out->frames->header, message->format.node);
+    codec_config_pack(out, &message->format.hint);
 }
 
 static void format_decode(decoder_t *in, message_t *message) {
-    unpack_arity(&in->in, 2);
+    unpack_arity(&in->in, 3);
     message->format.cluster = unpack_uint(&in->in, UINT64_MAX);
     message->format.node = codec_id_read(&in->in);
+    codec_config_read(&in->in, &message->format.hint);
 }
 
 static void opened_encode(encoder_t *out, const message_t *message) {
     const message_opened_t *opened = &message->opened;
     buffer_t *header = &out->frames->header;
-    pack_array(header, 13);
+    pack_array(header, 14);
     pack_bool(header, opened->formatted);
     pack_uint(header, opened->cluster);
     pack_uint(header, opened->node);
@@ -69,6 +73,7 @@ static void opened_encode(encoder_t *out, const message_t *message) {
     pack_array(header, opened->config_count);
     for (size_t i = 0; i < opened->config_count; i++)
         codec_config_pack(out, &opened->configs[i]);
+    codec_config_pack(out, &opened->hint);
 }
 
 /* A run takes two bytes at least, so the allocation is bounded by the frame's own size. */
@@ -108,7 +113,7 @@ static void configs_decode(decoder_t *in, message_opened_t *opened) {
 
 static void opened_decode(decoder_t *in, message_t *message) {
     message_opened_t *opened = &message->opened;
-    unpack_arity(&in->in, 13);
+    unpack_arity(&in->in, 14);
     opened->formatted = unpack_bool(&in->in);
     opened->cluster = unpack_uint(&in->in, UINT64_MAX);
     opened->node = codec_id_read(&in->in);
@@ -122,6 +127,7 @@ static void opened_decode(decoder_t *in, message_t *message) {
     opened->gateway_boot = unpack_uint(&in->in, UINT64_MAX);
     runs_decode(in, opened);
     configs_decode(in, opened);
+    codec_config_read(&in->in, &opened->hint);
 }
 
 static void write_encode(encoder_t *out, const message_t *message) {

@@ -26,6 +26,7 @@
 #define LIMIT_GATEWAY_PENDING 65536u           /* of all connections */
 #define LIMIT_GATEWAY_PENDING_BYTES (256u << 20)
 #define LIMIT_CLIENT_UNSENT_BYTES (32u << 20)  /* answers a connection has not taken yet */
+#define LIMIT_GATEWAY_UNSENT_BYTES (256u << 20) /* of all connections */
 #define LIMIT_REQUEST_TIMEOUT_MS 4500u         /* then UNAVAILABLE or TIMEOUT */
 #define LIMIT_CLIENT_CONNECTIONS 65536u
 
@@ -34,15 +35,24 @@
 #define LIMIT_BLOCK_COMMANDS 4096u
 #define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body */
 #define LIMIT_MESSAGE_FRAMES 4100u             /* header and one frame an entry */
+#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame, between peers */
+#define LIMIT_LOCAL_HEADER_BYTES (16u << 20)   /* the same within a node: OPENED names every term */
+#define LIMIT_PEER_FRAME_BYTES (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
+#define LIMIT_OUTLET_FRAME_BYTES 1024          /* what comes back on an outlet is never read */
 #define LIMIT_TURN_MESSAGES 512u               /* messages an actor takes from its inbox in one turn */
 #define LIMIT_LINK_QUEUE 4096u                 /* messages queued on one link (HWM) */
 #define LIMIT_APPEND_BYTES (1u << 20)          /* entries in one APPEND, unless one alone is larger */
 #define LIMIT_APPEND_ENTRIES 1024u
+#define LIMIT_WRITE_ENTRIES 4096u              /* in one WRITE; a frame each, so below the frames */
 #define LIMIT_INFLIGHT_BYTES (16u << 20)       /* to one peer, not yet acknowledged */
 #define LIMIT_INFLIGHT_APPENDS 256u
 #define LIMIT_UNCOMMITTED_BYTES (128u << 20)   /* the leader refuses proposals beyond */
 #define LIMIT_ENTRY_CACHE_BYTES (8u << 20)     /* durable entries raft keeps in memory */
 #define LIMIT_READS_PENDING 4096u              /* read-index requests of one raft actor */
+
+/* ---- configuration and logs ---- */
+#define LIMIT_CONFIG_BYTES 65536u              /* a larger configuration file is refused */
+#define LIMIT_LOG_LINE_BYTES 4096u              /* a longer line is cut; no more than PIPE_BUF */
 
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
@@ -75,7 +85,7 @@
 /* ---- supervision ---- */
 #define SUPERVISOR_BACKOFF_MIN_MS 100u
 #define SUPERVISOR_BACKOFF_MAX_MS 10000u
-#define SUPERVISOR_HEALTHY_MS 60000u
+#define SUPERVISOR_HEALTHY_MS 2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
 
 #endif

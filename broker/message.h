@@ -248,8 +248,11 @@ typedef struct {
     bool reply; /* an answer to a HELLO; not answered again */
 } message_hello_t;
 
+/* FORMAT: who this node is. `hint`: the members it was told of when it joined (count 0: it founds the
+ * cluster), where it looks for its peers until its log names them. */
 typedef struct {
     uint64_t cluster, node;
+    config_t hint;
 } message_format_t;
 
 /* OPENED: all that raft needs to (re)start. */
@@ -263,6 +266,7 @@ typedef struct {
     uint64_t time_ms;       /* cluster time of the last entry or snapshot */
     bool no_space;
     uint64_t gateway_boot;  /* last boot of this node's gateway seen in the state */
+    config_t hint;          /* as FORMAT gave it */
     size_t run_count;       /* runs[0].index is first_index - 1 (0 when never compacted) */
     term_run_t *runs;
     size_t config_count;    /* oldest first; configs[0] is that of the applied state */
@@ -272,7 +276,7 @@ typedef struct {
 /* WRITE: make durable, in this order: hard state, entries. entries[0].index <= last_index means:
  * truncate from there first. Then apply up to min(commit, durable). */
 typedef struct {
-    uint64_t seq; /* counts from 1 within one raft boot */
+    uint64_t seq; /* counts from 1 after each OPEN; 0: tells `commit` alone, and is not answered */
     bool has_hard_state;
     uint64_t term, vote;
     uint64_t commit;

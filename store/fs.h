@@ -32,6 +32,8 @@ typedef struct fs {
     /* Calls `visit` for each name but . and .. , in no order; stops at the first non-zero answer. */
     int (*list)(void *self, const char *path, int (*visit)(void *hint, const char *name), void *hint);
     int (*remove_tree)(void *self, const char *path); /* a directory and all below; absent is fine */
+    /* Bytes that may still be written to the file system of `path`. */
+    int (*space)(void *self, const char *path, uint64_t *bytes);
 } fs_t;
 
 const fs_t *fs_posix(void);

@@ -12,12 +12,16 @@
  *  2. `write` goes to storage as a WRITE with its seq; raft_written(seq) is called once it and all
  *     before it are durable. What depends on a write (votes, granted votes, append results, the
  *     leader's own match) is held inside the core until then: `messages` may always leave at once.
- *  3. Time is what raft_tick says, in milliseconds of a monotonic clock; randomness is drawn from the
- *     seed in the options. The same events give the same readies.
+ *  3. Time is what raft_tick says, in milliseconds of a monotonic clock: tick at the start of every
+ *     turn, before its messages, or what a message sets in motion is dated too early. Randomness is
+ *     drawn from the seed in the options. The same events give the same readies.
  *  4. A new core starts from what storage has durably (raft_boot_t): a restart of storage or of the
  *     raft actor both mean a new core. Unwritten state is forgotten, which is what a crash does.
- *  5. Messages of another cluster, to another node, or of an unknown sender are dropped (but a node
- *     without a configuration accepts any leader of its cluster, to be joined).
+ *  5. Messages of another cluster, to another node, or of an unknown sender are dropped; but leaders
+ *     of the cluster, and candidates whose log is ahead, are heard even when unknown, as this node's
+ *     membership may be old (step.c). So an answer may be for a node that raft_config does not name.
+ *  6. A snapshot must not replace a log that holds its (index, term) already, or what was applied. When
+ *     one is installed, entries of WRITEs still under way that do not fit are dropped, and answered.
  *
  * Cluster time: entries are stamped with it by the leader. It advances with the leader's monotonic
  * clock, starts from the greatest time known (log, leader's messages plus the time since), and never
@@ -72,12 +76,14 @@ int raft_step(raft_t *self, message_t *message);
 
 /* Appends a block when this node leads (the core takes its own reference to `payload`), else sends it
  * on to the leader as FORWARD. `boot` and `seq` travel with a forward. DRAX_ENOTLEADER: no leader known;
- * DRAX_ENOSPC; DRAX_EAGAIN: too much uncommitted. Nothing is kept after an error. */
+ * DRAX_ENOSPC; DRAX_EAGAIN: too much uncommitted, or a transfer is under way; DRAX_ETOOLARGE: beyond
+ * LIMIT_ENTRY_BYTES; DRAX_ENOMEM. Nothing is kept after an error. */
 int raft_propose(raft_t *self, uint64_t boot, uint64_t seq, payload_t *payload);
 
 /* Wants a read index for all reads of gateway `boot` up to `read_id` (dissertation 6.4); the answer
  * comes in ready.reads, or in ready.reads_failed when leadership is lost first. A follower asks the
- * leader, once: the caller repeats itself when no answer comes. DRAX_ENOTLEADER: no leader known. */
+ * leader, once: the caller repeats itself when no answer comes. DRAX_ENOTLEADER: no leader known;
+ * DRAX_EAGAIN: LIMIT_READS_PENDING wait already; DRAX_ENOMEM. */
 int raft_read(raft_t *self, uint64_t boot, uint64_t read_id);
 
 /* Storage made everything up to write `seq` durable. */
@@ -154,7 +160,8 @@ typedef struct raft_ready {
 } raft_ready_t;
 
 /* What has gathered since the last call; valid until the next call of any function here but the
- * accessors. Empty fields mean nothing to do. */
+ * accessors. Empty fields mean nothing to do. `entries` are LIMIT_WRITE_ENTRIES at most: when there are more,
+ * raft_deadline_ms asks for the next ready at once. */
 raft_ready_t *raft_ready(raft_t *self);
 
 /* ---- accessors ---- */

@@ -116,6 +116,7 @@ static void opened_random(message_opened_t *out, uint64_t *seed) {
         out->configs = calloc(out->config_count, sizeof *out->configs);
     for (size_t i = 0; i < out->config_count; i++)
         config_random(&out->configs[i], seed);
+    config_random(&out->hint, seed);
 }
 
 static void propose_random(message_propose_t *out, bool payload, uint64_t *seed) {
@@ -258,7 +259,9 @@ static void body_random(message_t *out, uint64_t *seed) {
         out->hello.reply = flag(seed);
         break;
     case MESSAGE_FORMAT:
-        out->format = (message_format_t){any(seed), id_any(seed)};
+        out->format.cluster = any(seed);
+        out->format.node = id_any(seed);
+        config_random(&out->format.hint, seed);
         break;
     case MESSAGE_OPENED:
         opened_random(&out->opened, seed);

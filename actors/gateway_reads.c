@@ -1,0 +1,97 @@
+/* gateway_reads.c: reads. Storage gets the queries of a turn at once; a linearizable one waits there until
+ * raft has confirmed leadership for its read id (or a later one) and told storage the index. */
+#include <string.h>
+
+#include "actors/gateway_internal.h"
+
+void gateway_read(gateway_actor_t *self, uint64_t token, bool stale, slice_t request) {
+    buffer_t *queries = stale ? &self->stale_queries : &self->queries;
+    batch_add(queries, token, request);
+    if (stale)
+        self->stale_count++;
+    else
+        self->query_count++;
+}
+
+static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count, uint64_t read_id) {
+    if (*count && !queries->failed) {
+        buffer_reset(&self->scratch);
+        batch_begin(&self->scratch, *count);
+        buffer_append(&self->scratch, queries->data, queries->size);
+        message_t message = {.kind = MESSAGE_QUERY};
+        message.batch.read_id = read_id;
+        message.batch.payload = buffer_take(&self->scratch);
+        if (message.batch.payload)
+            self->post->local(self->post->self, ACTOR_STORAGE, &message);
+    }
+    *count = 0;
+    buffer_reset(queries);
+}
+
+static void index_ask(gateway_actor_t *self, uint64_t now_ms) {
+    message_t message = {.kind = MESSAGE_READ,
+                         .read = {.boot = self->options.boot, .read_id = self->read_id}};
+    self->asked_id = self->read_id;
+    self->asked_ms = now_ms;
+    self->post->local(self->post->self, ACTOR_RAFT, &message);
+}
+
+static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
+    for (pending_t *pending = pendings_oldest(self->pendings);
+         pending && now_ms >= pending->deadline_ms; pending = pendings_oldest(self->pendings)) {
+        uint64_t token = pendings_token(self->pendings, pending);
+        if (pending->kind == PENDING_ADMIN)
+            gateway_fail(self, token, RPC_TIMEOUT, "no result in time; it may still come about");
+        else
+            gateway_fail(self, token, RPC_UNAVAILABLE, "no leader with a majority was reached in time");
+    }
+}
+
+void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
+    reads_expire(self, now_ms);
+    if (self->query_count)
+        self->read_id++;
+    queries_send(self, &self->queries, &self->query_count, self->read_id);
+    queries_send(self, &self->stale_queries, &self->stale_count, 0);
+    bool wanted = pendings_count_kind(self->pendings, PENDING_READ) > 0;
+    bool again = now_ms >= self->asked_ms + GATEWAY_READ_REPEAT_MS;
+    if (wanted && self->raft.leader && (self->asked_id != self->read_id || again))
+        index_ask(self, now_ms);
+}
+
+/* Storage came anew: it has forgotten the queries. */
+void gateway_reads_again(gateway_actor_t *self) {
+    self->query_count = self->stale_count = 0;
+    buffer_reset(&self->queries);
+    buffer_reset(&self->stale_queries);
+    for (pending_t *pending = pendings_oldest(self->pendings); pending;
+         pending = pendings_newer(self->pendings, pending))
+        if (pending->kind == PENDING_READ || pending->kind == PENDING_STALE)
+            gateway_read(self, pendings_token(self->pendings, pending), pending->kind == PENDING_STALE,
+                         payload_slice(pending->request));
+}
+
+/* Leadership was lost, or none is known: ask again a little later, or when there is a leader. */
+void gateway_reads_refused(gateway_actor_t *self) {
+    if (self->asked_ms > GATEWAY_READ_REPEAT_MS)
+        self->asked_ms -= GATEWAY_READ_REPEAT_MS - GATEWAY_REFUSED_MS;
+}
+
+void gateway_answers(gateway_actor_t *self, const message_batch_t *answers) {
+    batch_t batch;
+    uint64_t token;
+    slice_t outcome;
+    if (batch_open(&batch, payload_slice(answers->payload)) != 0)
+        return;
+    while (batch_next(&batch, &token, &outcome) == 1)
+        gateway_answer(self, token, outcome);
+}
+
+uint64_t gateway_reads_deadline(const gateway_actor_t *self) {
+    const pending_t *oldest = pendings_oldest(self->pendings);
+    if (!oldest)
+        return UINT64_MAX;
+    uint64_t again = self->asked_ms + GATEWAY_READ_REPEAT_MS;
+    bool wanted = pendings_count_kind(self->pendings, PENDING_READ) > 0 && self->raft.leader;
+    return wanted && again < oldest->deadline_ms ? again : oldest->deadline_ms;
+}

@@ -1,0 +1,88 @@
+/* commit.c: what is committed, and how much is not (dissertation 3.6.2).
+ *
+ * Owns: counting among the voters, and the bytes proposed in this term that wait for it. Must not
+ * know: how entries travel.
+ *
+ * Invariant: a leader moves the commit index only to an entry of its own term that a majority of
+ * the voters in force holds durably, itself counted only if it is one of them.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/raft/raft_internal.h"
+
+static int descending(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+uint64_t quorum_value(const raft_t *self, uint64_t own, uint64_t (*value)(const progress_t *)) {
+    const config_t *config = log_config(&self->log);
+    uint64_t values[LIMIT_MEMBERS];
+    size_t count = 0;
+    for (size_t i = 0; i < config->count; i++) {
+        const member_t *member = &config->members[i];
+        if (member->role != MEMBER_VOTER)
+            continue;
+        if (member->id == self->options.id) {
+            values[count++] = own;
+            continue;
+        }
+        const progress_t *peer = peer_get(self, member->id);
+        values[count++] = peer ? value(peer) : 0;
+    }
+    assert(count > 0);
+    qsort(values, count, sizeof *values, descending);
+    return values[count / 2];
+}
+
+static uint64_t match_of(const progress_t *peer) {
+    return peer->match;
+}
+
+/* Only an entry of the leader's own term commits by being counted; earlier ones come with it. */
+void leader_commit_advance(raft_t *self) {
+    uint64_t index = quorum_value(self, self->log.durable, match_of);
+    if (index <= self->commit || log_term(&self->log, index) != self->term)
+        return;
+    uint64_t before = self->commit;
+    raft_commit_to(self, index);
+    backlog_commit(&self->backlog, index);
+    const config_t *config = log_config(&self->log);
+    if (config->index > before && config->index <= index)
+        for (size_t i = 0; i < self->peer_count; i++)
+            self->peers[i].commit_wanted = index;
+}
+
+/* ---- what is proposed and not committed ---- */
+
+#define BACKLOG_MARK_BYTES (1u << 20)
+
+void backlog_reset(backlog_t *self) {
+    memset(self, 0, sizeof *self);
+}
+
+void backlog_add(backlog_t *self, uint64_t index, uint64_t bytes) {
+    self->total += bytes;
+    size_t newest = (self->head + self->count - 1) % BACKLOG_MARKS;
+    uint64_t marked = self->count ? self->marks[newest].total : self->committed;
+    /* Within a mebibyte, and when there are too many marks, the newest mark moves on. */
+    bool extend =
+        self->count && (self->count == BACKLOG_MARKS || self->total - marked < BACKLOG_MARK_BYTES);
+    size_t at = extend ? newest : (self->head + self->count++) % BACKLOG_MARKS;
+    self->marks[at].index = index;
+    self->marks[at].total = self->total;
+}
+
+void backlog_commit(backlog_t *self, uint64_t index) {
+    while (self->count && self->marks[self->head].index <= index) {
+        self->committed = self->marks[self->head].total;
+        self->head = (self->head + 1) % BACKLOG_MARKS;
+        self->count--;
+    }
+}
+
+uint64_t backlog_bytes(const backlog_t *self) {
+    return self->total - self->committed;
+}

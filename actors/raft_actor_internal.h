@@ -1,0 +1,66 @@
+/* raft_actor_internal.h: the raft actor's insides, shared by raft_actor.c and raft_admin.c. */
+#ifndef DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
+#define DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
+
+#include "actors/raft/raft.h"
+#include "actors/raft_actor.h"
+#include "broker/error.h"
+
+#define RAFT_STATUS_MS 100u
+#define RAFT_STOP_MS 1500u
+#define RAFT_PULL_RETRY_MS 1000u
+#define RAFT_ADMIN_MS 3500u
+#define RAFT_ADMIN_RETRY_MS 20u
+#define RAFT_ADMIN_MAX 64u
+
+typedef enum { RAFT_WAITING, RAFT_JOINING, RAFT_FORMATTING, RAFT_RUNNING } raft_phase_t;
+
+/* A membership or transfer request that this node, as leader, has taken on. */
+typedef struct admin_request {
+    message_admin_t admin;
+    uint64_t origin; /* node it came from; 0: this node's gateway */
+    uint64_t index, term; /* entry that decides it; index 0: not begun (a change is pending) */
+    uint64_t deadline_ms;
+} admin_request_t;
+
+/* A snapshot on its way here. */
+typedef struct pull {
+    uint64_t from; /* 0: none */
+    uint64_t session, chunk;
+    uint64_t asked_ms;
+} pull_t;
+
+struct raft_actor {
+    raft_actor_options_t options;
+    const post_t *post;
+    const log_t *log;
+    raft_phase_t phase;
+    int fatal; /* not 0: the turn returns it */
+    uint64_t random; /* splitmix64's state */
+    uint64_t cluster, node;
+    config_t hint; /* peers to reach until the log names them */
+    uint64_t gateway_boot;
+    raft_t *core;
+    bool no_space;
+    uint64_t status_ms;    /* when the next status is due */
+    uint64_t status_commit;
+    raft_role_t status_role;
+    pull_t pull;
+    admin_request_t admins[RAFT_ADMIN_MAX];
+    size_t admin_count;
+    bool stopping, stop_over;
+    uint64_t stop_ms; /* until when a leader waits for its successor */
+};
+
+uint64_t raft_actor_random(raft_actor_t *self);
+void raft_actor_local(raft_actor_t *self, actor_t to, message_t *message);
+void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message);
+
+/* raft_admin.c */
+void raft_admin_receive(raft_actor_t *self, const message_t *message, uint64_t now_ms);
+void raft_admin_result(raft_actor_t *self, const message_t *message);
+void raft_admin_turn(raft_actor_t *self, uint64_t now_ms);
+uint64_t raft_admin_deadline(const raft_actor_t *self, uint64_t now_ms);
+void raft_admin_fail_all(raft_actor_t *self, int code);
+
+#endif

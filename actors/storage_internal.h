@@ -1,0 +1,162 @@
+/* storage_internal.h: the storage actor's insides, shared by its files:
+ *
+ *   storage_actor.c     life, messages, turns
+ *   storage_write.c     the write queue, the journal, segments ahead, compaction
+ *   storage_apply.c     committed entries into the state, results, expiry, flushing
+ *   storage_query.c     reads, parked until they are safe
+ *   storage_snapshot.c  snapshots, sent and received
+ */
+#ifndef DRAX_ACTORS_STORAGE_INTERNAL_H
+#define DRAX_ACTORS_STORAGE_INTERNAL_H
+
+#include "actors/home.h"
+#include "actors/storage_actor.h"
+#include "broker/block.h"
+#include "broker/error.h"
+#include "store/journal.h"
+#include "store/state.h"
+
+/* Committed work done in one turn, so that a turn stays short. */
+#define STORAGE_APPLY_BYTES (2u << 20)
+#define STORAGE_APPLY_ENTRIES 256u
+#define STORAGE_ANSWER_BYTES (4u << 20)
+/* Entries kept in memory between their write and their apply. */
+#define STORAGE_TAIL_BYTES (32u << 20)
+/* A read whose index never came is forgotten; its gateway has given up long before. */
+#define STORAGE_QUERY_MS 10000u
+#define STORAGE_RETRY_MS 250u
+#define STORAGE_EXPIRE_RETRY_MS 500u
+#define STORAGE_CLOCK_MS 1000u
+#define STORAGE_STATUS_MS 100u
+/* Free space at which flushing to a disk that was full is tried again. */
+#define STORAGE_ROOM_BYTES (24u << 20)
+
+typedef struct write_item {
+    message_t message; /* WRITE */
+    struct write_item *next;
+} write_item_t;
+
+typedef struct query_item {
+    message_t message; /* QUERY */
+    batch_t cursor;
+    bool begun;
+    uint64_t received_ms;
+    struct query_item *next;
+} query_item_t;
+
+/* Entries that were written and wait to be applied: a contiguous run. */
+typedef struct tail {
+    entry_t *items; /* ring of `capacity` */
+    size_t capacity, head, count;
+    size_t bytes;
+} tail_t;
+
+typedef struct snapshot_session {
+    uint64_t id; /* 0: free */
+    uint64_t peer;
+    state_snapshot_t *snapshot;
+    uint64_t used_ms;
+} snapshot_session_t;
+
+typedef struct staging {
+    bool active;
+    bool busy; /* a chunk is with the worker */
+    uint64_t session, next_chunk;
+    uint64_t number; /* of the state directory it goes to */
+    state_staging_t *state;
+    kv_t *kv; /* complete, after the last chunk */
+    worker_job_t job;
+    message_t chunk; /* at work */
+    int code;
+} staging_t;
+
+struct storage_actor {
+    storage_options_t options;
+    const post_t *post;
+    const log_t *log;
+    char home[LIMIT_PATH_BYTES];
+    int fatal; /* not 0: the turn returns it */
+    uint64_t now_ms; /* of the last event, for the workers' completions */
+
+    bool formatted;
+    home_identity_t identity;
+    home_current_t current;
+    journal_t *journal;
+    state_t *state;
+
+    bool opened; /* raft sent OPEN */
+    write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
+    uint64_t seq_received, seq_durable;
+    uint64_t commit;
+    bool write_blocked; /* the first write found no room */
+    uint64_t retry_ms;
+    bool written_changed; /* raft is to hear of first_index or no_space */
+    tail_t tail;
+
+    uint64_t clock_ms, clock_at_ms; /* cluster time, and when it was told; 0: never */
+    bool leader;
+    bool proposing; /* an expiry or clock block is under way */
+    uint64_t proposed_ms;
+
+    query_item_t *queries, **queries_last;
+    uint64_t ready_id, ready_index;
+    bool busy; /* more to do at once */
+
+    worker_t *flusher, *reserver;
+    worker_job_t flush_job, reserve_job;
+    bool flushing;
+    int flush_code;
+    uint64_t dirty_ms; /* when the overlay got its first change; 0: clean */
+    uint64_t flush_retry_ms;
+    bool flush_no_space;
+    journal_reserve_t *reserve;
+    uint64_t reserve_retry_ms;
+
+    snapshot_session_t sessions[SNAPSHOT_SESSIONS];
+    uint64_t session_count;
+    staging_t staging;
+    bool install_due;
+
+    uint64_t status_ms; /* when STORE_STATUS is due */
+    uint64_t status_revision, status_applied;
+    bool stopping;
+    buffer_t scratch, outcome;
+};
+
+/* storage_write.c */
+void storage_write_receive(storage_actor_t *self, message_t *message);
+int storage_write_turn(storage_actor_t *self, uint64_t now_ms);
+void storage_writes_clear(storage_actor_t *self);
+void storage_fetch(storage_actor_t *self, const message_t *message);
+void storage_written_send(storage_actor_t *self);
+void storage_reserve_turn(storage_actor_t *self, uint64_t now_ms);
+int storage_compact(storage_actor_t *self);
+bool storage_no_space(const storage_actor_t *self);
+
+void tail_clear(tail_t *self);
+
+/* storage_apply.c */
+int storage_apply_turn(storage_actor_t *self, uint64_t now_ms);
+void storage_expire_turn(storage_actor_t *self, uint64_t now_ms);
+void storage_flush_turn(storage_actor_t *self, uint64_t now_ms);
+uint64_t storage_time_ms(const storage_actor_t *self, uint64_t now_ms);
+
+/* storage_query.c */
+void storage_query_receive(storage_actor_t *self, message_t *message, uint64_t now_ms);
+void storage_read_ready(storage_actor_t *self, const message_t *message);
+int storage_query_turn(storage_actor_t *self, uint64_t now_ms);
+void storage_queries_clear(storage_actor_t *self);
+void storage_batch_stamp(const storage_actor_t *self, message_t *message);
+
+/* storage_snapshot.c */
+void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms);
+void storage_snapshot_chunk(storage_actor_t *self, message_t *message);
+int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms);
+void storage_snapshots_clear(storage_actor_t *self);
+uint64_t storage_snapshot_pin(const storage_actor_t *self);
+
+/* storage_actor.c */
+int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t detail_size);
+void storage_opened_send(storage_actor_t *self);
+
+#endif

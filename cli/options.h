@@ -1,0 +1,13 @@
+/* options.h: what the client itself reads of a caller's options. NULL stands for none everywhere.
+ */
+#ifndef DRAX_CLI_OPTIONS_H
+#define DRAX_CLI_OPTIONS_H
+
+#include "broker/pack.h"
+#include "drax.h"
+
+size_t options_count(const drax_options_t *self);             /* names that options_pack writes */
+void options_pack(buffer_t *out, const drax_options_t *self); /* names and values, without a head */
+uint64_t options_timeout_ms(const drax_options_t *self, uint64_t otherwise_ms);
+
+#endif

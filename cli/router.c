@@ -1,0 +1,245 @@
+/* router.c: which endpoint a call goes to, when it is sent again, and what comes back.
+ *
+ * All calls go to `current`. A connection that fails, or whose node answers UNAVAILABLE or TIMEOUT,
+ * moves `current` on to the next endpoint; answers to what was sent before are still taken from the
+ * old one while it stands.
+ *
+ * Invariants
+ *  1. A call is SENT on a connection that is READY; when that goes, the call is WAITING or DONE.
+ *  2. Every wait ends by the earliest deadline, retry, attempt or connection timer.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/result.h"
+
+static void network_read(drax_t *self, uint64_t now_ms);
+static void answers_take(drax_t *self, connection_t *connection, uint64_t now_ms);
+static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
+                        uint64_t now_ms);
+static void connection_lost(drax_t *self, connection_t *connection, const char *trouble,
+                            uint64_t now_ms);
+static void timers_run(drax_t *self, uint64_t now_ms);
+static void connections_keep(drax_t *self, uint64_t now_ms);
+static bool calls_send(drax_t *self, uint64_t now_ms);
+static uint64_t timer_next(const drax_t *self, uint64_t now_ms);
+static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms);
+
+void router_turn(drax_t *self, uint64_t until_ms) {
+    uint64_t now_ms = client_now_ms();
+    uint64_t outcomes = self->outcomes;
+    network_read(self, now_ms);
+    timers_run(self, now_ms);
+    connections_keep(self, now_ms);
+    bool blocked = calls_send(self, now_ms);
+    if (self->outcomes != outcomes)
+        return;
+    uint64_t next_ms = timer_next(self, now_ms);
+    if (next_ms > until_ms)
+        next_ms = until_ms;
+    network_wait(self, blocked, next_ms > now_ms ? next_ms - now_ms : 0);
+}
+
+static void network_read(drax_t *self, uint64_t now_ms) {
+    for (size_t i = 0; i < self->connection_count; i++) {
+        connection_t *connection = &self->connections[i];
+        if (connection->state == CONNECTION_IDLE)
+            continue;
+        answers_take(self, connection, now_ms);
+        if (connection->state == CONNECTION_IDLE)
+            continue;
+        switch (connection_event(connection)) {
+        case CONNECTION_QUIET:
+            break;
+        case CONNECTION_UP:
+            self->trouble[0] = '\0';
+            break;
+        case CONNECTION_DOWN:
+            connection_lost(self, connection,
+                            connection->state == CONNECTION_READY ? "connection lost"
+                                                                  : "cannot connect",
+                            now_ms);
+            break;
+        }
+    }
+}
+
+static void answers_take(drax_t *self, connection_t *connection, uint64_t now_ms) {
+    zmq_msg_t message;
+    for (size_t i = 0; i < CLIENT_TURN_MESSAGES; i++) {
+        if (!connection_receive(connection, &message))
+            return;
+        if (!answer_take(self, connection, &message, now_ms)) {
+            connection_lost(self, connection, "what it sends is not an answer of Drax", now_ms);
+            return;
+        }
+    }
+}
+
+/* False when the message is not of this protocol. */
+static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
+                        uint64_t now_ms) {
+    answer_t answer;
+    answer_kind_t kind = answer_decode(&answer, message);
+    if (kind == ANSWER_IGNORED || kind == ANSWER_NO_MEMORY)
+        return true; /* without memory the call meets its deadline, or is sent again */
+    if (kind == ANSWER_MALFORMED)
+        return false;
+    call_t *call = self->slots[answer.msgid % CLIENT_SLOTS];
+    if (!call || call->msgid != answer.msgid || call->on != connection) {
+        drax_result_destroy(&answer.result); /* of a call that has ended */
+        return true;
+    }
+    if (answer.error == DRAX_ERR_UNAVAILABLE || answer.error == DRAX_ERR_TIMEOUT) {
+        if (connection == &self->connections[self->current])
+            self->current = (self->current + 1) % self->connection_count;
+        call_refused(call, answer.error, answer.detail, now_ms);
+    } else {
+        call_finish(call, answer.error, answer.detail, answer.result);
+    }
+    if (call->state == CALL_DONE)
+        client_call_settle(self, call);
+    return true;
+}
+
+static void connection_lost(drax_t *self, connection_t *connection, const char *trouble,
+                            uint64_t now_ms) {
+    snprintf(self->trouble, sizeof self->trouble, "%.200s: %s", connection->address, trouble);
+    connection_fail(connection, now_ms);
+    if (connection == &self->connections[self->current])
+        self->current = (self->current + 1) % self->connection_count;
+    for (call_t *call = self->pending.first, *next; call; call = next) {
+        next = call->next;
+        if (call->on != connection)
+            continue;
+        call_lost(call, now_ms);
+        if (call->state == CALL_DONE)
+            client_call_settle(self, call);
+    }
+}
+
+/* Deadlines of calls, and connections that have been silent or opening for too long. */
+static void timers_run(drax_t *self, uint64_t now_ms) {
+    for (call_t *call = self->pending.first, *next; call; call = next) {
+        next = call->next;
+        if (now_ms < call->deadline_ms)
+            continue;
+        call_expire(call, self->trouble);
+        client_call_settle(self, call);
+    }
+    for (size_t i = 0; i < self->connection_count; i++) {
+        connection_t *connection = &self->connections[i];
+        if (connection->state == CONNECTION_OPENING &&
+            now_ms >= connection->opened_ms + CLIENT_CONNECT_MS)
+            connection_lost(self, connection, "cannot connect in time", now_ms);
+        if (connection->state != CONNECTION_READY)
+            continue;
+        const call_t *call = self->pending.first;
+        while (call && !(call->on == connection && now_ms >= call->sent_ms + CLIENT_ATTEMPT_MS))
+            call = call->next;
+        if (call)
+            connection_lost(self, connection, "no answer", now_ms);
+    }
+}
+
+/* Steps on from `current` to the first connection in `state`; false when there is none. For IDLE
+ * ones, only those whose pause is over count; for OPENING ones, only those that are not slow yet.
+ */
+static bool current_find(drax_t *self, connection_state_t state, uint64_t now_ms) {
+    for (size_t i = 0; i < self->connection_count; i++) {
+        size_t at = (self->current + i) % self->connection_count;
+        const connection_t *connection = &self->connections[at];
+        if (connection->state != state ||
+            (state == CONNECTION_IDLE && now_ms < connection->retry_ms) ||
+            (state == CONNECTION_OPENING && now_ms >= connection->opened_ms + CLIENT_HEDGE_MS))
+            continue;
+        self->current = at;
+        return true;
+    }
+    return false;
+}
+
+/* Sees to it that `current` is READY, or will be, as long as there is something to do. */
+static void connections_keep(drax_t *self, uint64_t now_ms) {
+    if (!self->pending.first)
+        return;
+    for (size_t tries = 0; tries < self->connection_count; tries++) {
+        connection_t *current = &self->connections[self->current];
+        if (current->state == CONNECTION_READY ||
+            (current->state == CONNECTION_OPENING && now_ms < current->opened_ms + CLIENT_HEDGE_MS))
+            return;
+        bool idle = current->state == CONNECTION_IDLE && now_ms >= current->retry_ms;
+        if (!idle && (current_find(self, CONNECTION_READY, now_ms) ||
+                      current_find(self, CONNECTION_OPENING, now_ms) ||
+                      !current_find(self, CONNECTION_IDLE, now_ms)))
+            return;
+        current = &self->connections[self->current];
+        if (connection_open(current, self->context, now_ms) != 0)
+            connection_lost(self, current, "no socket for it", now_ms);
+    }
+}
+
+/* Sends every call that is due, in the order of submission. True when the connection takes no more.
+ */
+static bool calls_send(drax_t *self, uint64_t now_ms) {
+    connection_t *current = &self->connections[self->current];
+    if (current->state != CONNECTION_READY)
+        return false;
+    for (call_t *call = self->pending.first; call; call = call->next) {
+        if (call->state != CALL_WAITING || now_ms < call->due_ms)
+            continue;
+        if (connection_send(current, (slice_t){call->request.data, call->request.size}) != 0)
+            return true;
+        call->state = CALL_SENT;
+        call->on = current;
+        call->sent_ms = now_ms;
+    }
+    return false;
+}
+
+static void earlier(uint64_t *next_ms, uint64_t at_ms, uint64_t now_ms) {
+    if (at_ms > now_ms && at_ms < *next_ms)
+        *next_ms = at_ms;
+}
+
+/* The next time at which a timer changes something; never before now. */
+static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
+    uint64_t next_ms = UINT64_MAX;
+    for (const call_t *call = self->pending.first; call; call = call->next) {
+        earlier(&next_ms, call->deadline_ms, now_ms);
+        if (call->state == CALL_SENT)
+            earlier(&next_ms, call->sent_ms + CLIENT_ATTEMPT_MS, now_ms);
+        else
+            earlier(&next_ms, call->due_ms, now_ms);
+    }
+    for (size_t i = 0; i < self->connection_count; i++) {
+        const connection_t *connection = &self->connections[i];
+        if (connection->state == CONNECTION_IDLE)
+            earlier(&next_ms, connection->retry_ms, now_ms);
+        if (connection->state != CONNECTION_OPENING)
+            continue;
+        earlier(&next_ms, connection->opened_ms + CLIENT_HEDGE_MS, now_ms);
+        earlier(&next_ms, connection->opened_ms + CLIENT_CONNECT_MS, now_ms);
+    }
+    return next_ms;
+}
+
+static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms) {
+    zmq_pollitem_t items[2 * CLIENT_ENDPOINTS];
+    int count = 0;
+    for (size_t i = 0; i < self->connection_count; i++) {
+        const connection_t *connection = &self->connections[i];
+        if (connection->state == CONNECTION_IDLE)
+            continue;
+        bool output = blocked && i == self->current;
+        items[count++] =
+            (zmq_pollitem_t){.socket = connection->socket,
+                             .events = (short) (output ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)};
+        items[count++] = (zmq_pollitem_t){.socket = connection->monitor, .events = ZMQ_POLLIN};
+    }
+    /* An interrupted or failed wait is a short one: the next turn looks again. */
+    const uint64_t longest_ms = 60000;
+    (void) zmq_poll(items, count, (long) (wait_ms < longest_ms ? wait_ms : longest_ms));
+}

@@ -1,0 +1,292 @@
+/* drax.h: the client of a Drax cluster.
+ *
+ *     drax_t *drax;
+ *     drax_result_t *result;
+ *     if (drax_new(&drax, "127.0.0.1:2380,127.0.0.1:2480") == 0 &&
+ *         drax_put(drax, "a/b", 3, "hello", 5, NULL, &result) == 0) {
+ *         printf("%" PRIu64 "\n", drax_result_index(result));
+ *         drax_result_destroy(&result);
+ *     }
+ *     drax_destroy(&drax);
+ *
+ * Conventions
+ *  1. Functions that can fail return 0, or a negative DRAX_ERR_… code.
+ *  2. Keys, directories and values are bytes with a size; a NULL pointer is allowed when the size
+ * is 0. Nothing needs to end in NUL. Arguments are copied or sent before the call returns.
+ *  3. `drax_result_t **out` gives: the caller owns what is stored there and ends it with
+ *     drax_result_destroy. `out` may be NULL when the result is of no interest. After an error *out
+ * is NULL. Pointers read from a result live as long as the result.
+ *  4. `const drax_options_t *` borrows; NULL means no options. An option that the method does not
+ *     know is refused by the server with DRAX_ERR_INVALID_ARGUMENT.
+ *  5. Times are in milliseconds and end in _ms. Revisions, indexes and ids are below 2^53.
+ *  6. Every call has a deadline (drax_timeout_set, drax_options_timeout_set). Until then reads are
+ *     asked again, on any endpoint, after a lost connection or an answer UNAVAILABLE or TIMEOUT.
+ *     Writes carry a client id and a counter, so the server applies each one once however often
+ *     it is sent, and are sent again in the same way. Changes of the membership and leadership are
+ * sent again only after UNAVAILABLE, which says that nothing was done.
+ *  7. A client may be used by several threads; calls are made one after the other. A client does
+ * not survive fork(). Nothing here prints, exits, aborts or touches signals.
+ */
+#ifndef DRAX_H
+#define DRAX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DRAX_API __attribute__((visibility("default")))
+
+/* ---- errors ---- */
+
+enum {
+    /* Local: the request was not sent, or its answer is of no use. */
+    DRAX_ERR_NO_MEMORY = -1, /* out of memory */
+    DRAX_ERR_USAGE = -2,     /* an argument that could never be right, such as a bad endpoint */
+    DRAX_ERR_PROTOCOL = -3,  /* what came back is not an answer of this protocol */
+    DRAX_ERR_FULL = -4,      /* too many calls in flight: drax_poll, then submit again */
+    DRAX_ERR_CLOSED = -5,    /* the client was destroyed before the call completed */
+    DRAX_ERR_SYSTEM = -6,    /* no socket, descriptor or randomness to be had */
+
+    /* The store's answer; trying again gives the same. */
+    DRAX_ERR_KEY_NOT_FOUND = -101,
+    DRAX_ERR_KEY_EXISTS = -102,
+    DRAX_ERR_KEY_MODIFIED = -103,
+    DRAX_ERR_PREVIOUS_NOT_SPECIFIED = -104,
+    DRAX_ERR_CANNOT_LOCK = -105,
+    DRAX_ERR_LOCK_LOST = -106,
+    DRAX_ERR_LEASE_NOT_FOUND = -107,
+    DRAX_ERR_COMPACTED = -108,
+
+    /* The request is at fault. */
+    DRAX_ERR_INVALID_ARGUMENT = -109,
+    DRAX_ERR_UNKNOWN_METHOD = -110,
+    DRAX_ERR_TOO_LARGE = -111,
+    DRAX_ERR_PERMISSION_DENIED = -112,
+
+    /* The deadline passed. UNAVAILABLE: no endpoint could be reached, or there is no leader,
+     * majority or space; a write was not applied and never will be. TIMEOUT: the outcome of a write
+     * is unknown. */
+    DRAX_ERR_UNAVAILABLE = -113,
+    DRAX_ERR_TIMEOUT = -114
+};
+
+/* A short English text for a code above, "ok" for 0, "unknown error" for any other. Static storage.
+ */
+DRAX_API const char *drax_error_text(int error);
+
+/* The protocol's word for a code above ("KEY_NOT_FOUND"), "OK" for 0, "UNKNOWN" for any other.
+ * Static storage. */
+DRAX_API const char *drax_error_name(int error);
+
+/* ---- client ---- */
+
+typedef struct drax drax_t;
+typedef struct drax_options drax_options_t;
+typedef struct drax_result drax_result_t;
+typedef struct drax_field drax_field_t;
+
+/* The version of this library, such as "0.1.0". Static storage. */
+DRAX_API const char *drax_version(void);
+
+/* Makes a client of the nodes at `endpoints`: HOST:PORT[,…], at most 16 of them; NULL means
+ * 127.0.0.1:2380. HOST is a name, an IPv4 address, or an IPv6 address in brackets. Connects with
+ * the first call, so a node that is down is no error here. DRAX_ERR_USAGE (endpoints),
+ * DRAX_ERR_NO_MEMORY, DRAX_ERR_SYSTEM: *out is NULL. */
+DRAX_API int drax_new(drax_t **out, const char *endpoints);
+
+/* Ends the client and sets *self to NULL; a NULL *self is allowed. Calls that were submitted and
+ * have not completed get their callback now, with DRAX_ERR_CLOSED: whether such a write happens is
+ * unknown. No other thread may be using the client, and no callback may destroy it. */
+DRAX_API void drax_destroy(drax_t **self);
+
+/* How long each call may take that has no timeout among its options. 5000 ms at first. 0:
+ * DRAX_ERR_USAGE. */
+DRAX_API int drax_timeout_set(drax_t *self, uint64_t timeout_ms);
+
+/* Copies a sentence about the last call on this client that failed into `out` (`size` bytes, always
+ * ended by a NUL, cut when too long): the server's own text where there is one. "" when none failed
+ * yet. With several threads it may be about another thread's call. */
+DRAX_API void drax_error_detail(drax_t *self, char *out, size_t size);
+
+/* ---- options ---- */
+
+/* An empty set of options, which may be used for any number of calls; NULL when out of memory. The
+ * caller ends it with drax_options_destroy, which allows a NULL *self. */
+DRAX_API drax_options_t *drax_options_new(void);
+DRAX_API void drax_options_destroy(drax_options_t **self);
+
+/* Deadline of the call, counted from its start. 0: the client's. */
+DRAX_API void drax_options_timeout_set(drax_options_t *self, uint64_t timeout_ms);
+/* put, atomic_put: the key goes away this long after the write. 0: it stays. */
+DRAX_API void drax_options_ttl_set(drax_options_t *self, uint64_t ttl_ms);
+/* get, exists, list, range: true answers from what the node has, without asking the cluster. */
+DRAX_API void drax_options_stale_set(drax_options_t *self, bool stale);
+/* list, range: at most so many pairs; 0: as many as fit in about 1 MiB. */
+DRAX_API void drax_options_limit_set(drax_options_t *self, uint64_t limit);
+/* list, range: true leaves the values out. */
+DRAX_API void drax_options_keys_only_set(drax_options_t *self, bool keys_only);
+/* range: true gives the count and no pairs. */
+DRAX_API void drax_options_count_only_set(drax_options_t *self, bool count_only);
+/* range: true gives the last keys first. */
+DRAX_API void drax_options_reverse_set(drax_options_t *self, bool reverse);
+/* list: begin after this whole key; size 0: from the start. The key is copied. DRAX_ERR_NO_MEMORY.
+ */
+DRAX_API int drax_options_after_set(drax_options_t *self, const void *key, size_t key_size);
+
+/* ---- the store ---- */
+
+/* Every function below may also return DRAX_ERR_INVALID_ARGUMENT, _TOO_LARGE, _PERMISSION_DENIED,
+ * _UNAVAILABLE, _TIMEOUT, _PROTOCOL, _USAGE and _NO_MEMORY; one that writes also _FULL, when a
+ * submitted write has been without an outcome for 512 others. Each comment names what the result
+ * holds and the errors that belong to the call. */
+
+/* key, value, index, revision; ttl_ms when it has one. Options: stale. DRAX_ERR_KEY_NOT_FOUND. */
+DRAX_API int drax_get(drax_t *self, const void *key, size_t key_size, const drax_options_t *options,
+                      drax_result_t **out);
+
+/* index, revision. Options: ttl. */
+DRAX_API int drax_put(drax_t *self, const void *key, size_t key_size, const void *value,
+                      size_t value_size, const drax_options_t *options, drax_result_t **out);
+
+/* revision. DRAX_ERR_KEY_NOT_FOUND. */
+DRAX_API int drax_delete(drax_t *self, const void *key, size_t key_size,
+                         const drax_options_t *options, drax_result_t **out);
+
+/* exists, revision. A missing key is no error. Options: stale. */
+DRAX_API int drax_exists(drax_t *self, const void *key, size_t key_size,
+                         const drax_options_t *options, drax_result_t **out);
+
+/* pairs, more, revision: every key that begins with `directory` and a slash, in the order of bytes;
+ * "" and "/" are the whole store. When `more` is true, the next page comes after the last key of
+ * this one. Options: keys_only, limit, after, stale. DRAX_ERR_KEY_NOT_FOUND: nothing is there. */
+DRAX_API int drax_list(drax_t *self, const void *directory, size_t directory_size,
+                       const drax_options_t *options, drax_result_t **out);
+
+/* pairs, count, more, revision: start <= key < end; an empty `end` means to the last key. Options:
+ * limit, reverse, keys_only, count_only, stale. */
+DRAX_API int drax_range(drax_t *self, const void *start, size_t start_size, const void *end,
+                        size_t end_size, const drax_options_t *options, drax_result_t **out);
+
+/* deleted, revision: the keys that drax_list would give. DRAX_ERR_KEY_NOT_FOUND. */
+DRAX_API int drax_delete_tree(drax_t *self, const void *directory, size_t directory_size,
+                              const drax_options_t *options, drax_result_t **out);
+
+/* key, value, index, revision. Writes if the key's index is `previous`; 0 creates the key. Options:
+ * ttl. DRAX_ERR_KEY_EXISTS, DRAX_ERR_KEY_MODIFIED. */
+DRAX_API int drax_atomic_put(drax_t *self, const void *key, size_t key_size, const void *value,
+                             size_t value_size, uint64_t previous, const drax_options_t *options,
+                             drax_result_t **out);
+
+/* revision. Deletes if the key's index is `previous`. DRAX_ERR_KEY_NOT_FOUND,
+ * DRAX_ERR_KEY_MODIFIED, DRAX_ERR_PREVIOUS_NOT_SPECIFIED (0). */
+DRAX_API int drax_atomic_delete(drax_t *self, const void *key, size_t key_size, uint64_t previous,
+                                const drax_options_t *options, drax_result_t **out);
+
+/* ---- the cluster ---- */
+
+/* version, node, revision: of the node that answers. */
+DRAX_API int drax_ping(drax_t *self, const drax_options_t *options, drax_result_t **out);
+
+/* cluster, node, role, leader, term, revision, commit, applied, members, …: of the node that
+ * answers, also without a majority. */
+DRAX_API int drax_status(drax_t *self, const drax_options_t *options, drax_result_t **out);
+
+/* members, revision; a member is a map of id, addr, raft_addr, role. */
+DRAX_API int drax_member_list(drax_t *self, const drax_options_t *options, drax_result_t **out);
+
+/* id, members. The addresses (HOST:PORT, ended by NUL) are where clients and peers will find the
+ * new member. */
+DRAX_API int drax_member_add(drax_t *self, const char *addr, const char *raft_addr,
+                             const drax_options_t *options, drax_result_t **out);
+
+/* members. */
+DRAX_API int drax_member_remove(drax_t *self, uint64_t id, const drax_options_t *options,
+                                drax_result_t **out);
+DRAX_API int drax_member_promote(drax_t *self, uint64_t id, const drax_options_t *options,
+                                 drax_result_t **out);
+
+/* leader. Hands leadership to member `id`; 0 lets the leader choose. */
+DRAX_API int drax_leader_transfer(drax_t *self, uint64_t id, const drax_options_t *options,
+                                  drax_result_t **out);
+
+/* ---- pipelining ---- */
+
+/* Called once for each submitted call, inside drax_poll or drax_destroy, with no lock held: it may
+ * use the client. `error` is 0 or DRAX_ERR_…; `detail` ("" when ok) and `result` (NULL after an
+ * error) are borrowed and live until it returns. */
+typedef void drax_done_fn(void *arg, int error, const char *detail, const drax_result_t *result);
+
+/* As drax_put, without waiting. Calls in flight may take effect in any order, so wait for one
+ * before submitting another that must follow it. Not 0: `done` will not be called; DRAX_ERR_FULL
+ * when the call would stand more than 512 writes behind the oldest that has not completed. */
+DRAX_API int drax_put_submit(drax_t *self, const void *key, size_t key_size, const void *value,
+                             size_t value_size, const drax_options_t *options, drax_done_fn *done,
+                             void *arg);
+
+/* Sends and receives until a submitted call has completed or `timeout_ms` have passed (0: only what
+ * can be done at once), then calls back. Returns how many calls completed, or a negative error. */
+DRAX_API int drax_poll(drax_t *self, uint64_t timeout_ms);
+
+/* Submitted calls whose callback has not been called yet. */
+DRAX_API size_t drax_pending(drax_t *self);
+
+/* ---- results ---- */
+
+/* Ends a result and sets *self to NULL; a NULL *self is allowed. */
+DRAX_API void drax_result_destroy(drax_result_t **self);
+
+/* The fields that most callers want. All allow a NULL `self`; a field that is not there is 0,
+ * false, or NULL with size 0. `size` may be NULL. Bytes are not ended by NUL. */
+DRAX_API uint64_t drax_result_index(const drax_result_t *self);
+DRAX_API uint64_t drax_result_revision(const drax_result_t *self);
+DRAX_API uint64_t drax_result_ttl_ms(const drax_result_t *self);
+DRAX_API const void *drax_result_key(const drax_result_t *self, size_t *size);
+DRAX_API const void *drax_result_value(const drax_result_t *self, size_t *size);
+DRAX_API bool drax_result_exists(const drax_result_t *self);
+DRAX_API uint64_t drax_result_deleted(const drax_result_t *self);
+DRAX_API uint64_t drax_result_count(const drax_result_t *self);
+DRAX_API bool drax_result_more(const drax_result_t *self);
+DRAX_API size_t drax_result_pair_count(const drax_result_t *self);
+DRAX_API const void *drax_result_pair_key(const drax_result_t *self, size_t at, size_t *size);
+DRAX_API const void *drax_result_pair_value(const drax_result_t *self, size_t at, size_t *size);
+DRAX_API uint64_t drax_result_pair_index(const drax_result_t *self, size_t at);
+
+/* Any field of an answer, also one that this library does not know. Fields are borrowed from their
+ * result. */
+typedef enum {
+    DRAX_FIELD_NIL,
+    DRAX_FIELD_BOOL,
+    DRAX_FIELD_INTEGER,
+    DRAX_FIELD_BYTES,
+    DRAX_FIELD_ARRAY,
+    DRAX_FIELD_MAP,
+    DRAX_FIELD_OTHER
+} drax_field_kind_t;
+
+/* The result map itself; NULL for a NULL `self`. */
+DRAX_API const drax_field_t *drax_result_map(const drax_result_t *self);
+
+/* All of these allow a NULL field, which is NIL. Asked for what it is not, a field gives 0, false
+ * or NULL. */
+DRAX_API drax_field_kind_t drax_field_kind(const drax_field_t *self);
+DRAX_API bool drax_field_bool(const drax_field_t *self);
+DRAX_API uint64_t drax_field_uint(const drax_field_t *self); /* 0 for a negative integer */
+DRAX_API const void *drax_field_bytes(const drax_field_t *self, size_t *size);
+DRAX_API size_t drax_field_count(const drax_field_t *self); /* items of an array or map */
+/* Item `at`, counted from 0, of an array, or the value of that item of a map; NULL beyond the end.
+ */
+DRAX_API const drax_field_t *drax_field_at(const drax_field_t *self, size_t at);
+/* The name of item `at` of a map; NULL beyond the end. */
+DRAX_API const drax_field_t *drax_field_name(const drax_field_t *self, size_t at);
+/* The value of the item with this name (ended by NUL) of a map; NULL when it is not there. */
+DRAX_API const drax_field_t *drax_field_find(const drax_field_t *self, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

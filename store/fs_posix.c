@@ -1,0 +1,243 @@
+/* fs_posix.c: the file-system seam over POSIX calls.
+ *
+ * Owns: descriptors. Knows nothing of what is stored. Invariants: no call returns with a part of
+ * its work done and 0; interrupted calls are repeated; every file is private to its owner (0600,
+ * directories 0700) and closed on exec.
+ */
+#include "store/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "broker/error.h"
+
+struct fs_file {
+    int fd;
+};
+
+/* The code for the present errno. */
+static int errno_code(void) {
+    switch (errno) {
+    case ENOSPC:
+    case EDQUOT:
+        return DRAX_ENOSPC;
+    case ENOENT:
+        return DRAX_ENOTFOUND;
+    case EEXIST:
+    case ENOTEMPTY:
+        return DRAX_EEXIST;
+    case ENOMEM:
+        return DRAX_ENOMEM;
+    default:
+        return DRAX_EIO;
+    }
+}
+
+static int posix_open(void *self, const char *path, bool create, fs_file_t **out) {
+    (void) self;
+    *out = NULL;
+    fs_file_t *file = malloc(sizeof *file);
+    if (!file)
+        return DRAX_ENOMEM;
+    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
+    do
+        file->fd = open(path, flags, 0600);
+    while (file->fd < 0 && errno == EINTR);
+    if (file->fd < 0) {
+        int code = errno_code();
+        free(file);
+        return code;
+    }
+    *out = file;
+    return 0;
+}
+
+static int posix_pread(fs_file_t *file, void *data, size_t size, uint64_t offset, size_t *got) {
+    *got = 0;
+    while (*got < size) {
+        ssize_t count =
+            pread(file->fd, (uint8_t *) data + *got, size - *got, (off_t) (offset + *got));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return errno_code();
+        if (count == 0)
+            return 0;
+        *got += (size_t) count;
+    }
+    return 0;
+}
+
+static int posix_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    while (count > 0) {
+        if (parts->iov_len == 0) {
+            parts++;
+            count--;
+            continue;
+        }
+        ssize_t written =
+            pwritev(file->fd, parts, count < IOV_MAX ? count : IOV_MAX, (off_t) offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return errno_code();
+        if (written == 0) {
+            errno = EIO;
+            return DRAX_EIO;
+        }
+        offset += (uint64_t) written;
+        size_t left = (size_t) written;
+        while (count > 0 && left >= parts->iov_len) {
+            left -= parts->iov_len;
+            parts++;
+            count--;
+        }
+        if (left > 0) {
+            parts->iov_base = (uint8_t *) parts->iov_base + left;
+            parts->iov_len -= left;
+        }
+    }
+    return 0;
+}
+
+static int posix_sync(fs_file_t *file) {
+    /* Never repeated after an error: the kernel may have dropped what it could not write. */
+    return fdatasync(file->fd) == 0 ? 0 : errno_code();
+}
+
+static int posix_size(fs_file_t *file, uint64_t *out) {
+    struct stat status;
+    if (fstat(file->fd, &status) != 0)
+        return errno_code();
+    *out = (uint64_t) status.st_size;
+    return 0;
+}
+
+static int posix_truncate(fs_file_t *file, uint64_t size) {
+    int rc;
+    do
+        rc = ftruncate(file->fd, (off_t) size);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? 0 : errno_code();
+}
+
+static void posix_close(fs_file_t **file) {
+    if (!*file)
+        return;
+    /* What matters was synced before; an error here has no one left to be told. */
+    (void) close((*file)->fd);
+    free(*file);
+    *file = NULL;
+}
+
+static int posix_rename(void *self, const char *from, const char *to) {
+    (void) self;
+    return rename(from, to) == 0 ? 0 : errno_code();
+}
+
+static int posix_remove(void *self, const char *path) {
+    (void) self;
+    return unlink(path) == 0 ? 0 : errno_code();
+}
+
+static int posix_mkdir(void *self, const char *path) {
+    (void) self;
+    if (mkdir(path, 0700) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return errno_code();
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return errno_code();
+    if (S_ISDIR(status.st_mode))
+        return 0;
+    errno = ENOTDIR;
+    return DRAX_EIO;
+}
+
+static int posix_sync_dir(void *self, const char *path) {
+    (void) self;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno_code();
+    int code = fsync(fd) == 0 ? 0 : errno_code();
+    int kept = errno;
+    (void) close(fd);
+    errno = kept;
+    return code;
+}
+
+static int posix_list(void *self, const char *path, int (*visit)(void *hint, const char *name),
+                      void *hint) {
+    (void) self;
+    DIR *directory = opendir(path);
+    if (!directory)
+        return errno_code();
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        const struct dirent *item = readdir(directory);
+        if (!item) {
+            rc = errno == 0 ? 0 : errno_code();
+            break;
+        }
+        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
+            rc = visit(hint, item->d_name);
+    }
+    int kept = errno;
+    (void) closedir(directory);
+    errno = kept;
+    return rc;
+}
+
+static int tree_visit(const char *path, const struct stat *status, int type, struct FTW *where) {
+    (void) status;
+    (void) type;
+    (void) where;
+    return remove(path);
+}
+
+static int posix_remove_tree(void *self, const char *path) {
+    (void) self;
+    if (nftw(path, tree_visit, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT)
+        return 0;
+    return errno_code();
+}
+
+static int posix_space(void *self, const char *path, uint64_t *bytes) {
+    (void) self;
+    struct statvfs status;
+    if (statvfs(path, &status) != 0)
+        return errno_code();
+    *bytes = (uint64_t) status.f_bavail * status.f_frsize;
+    return 0;
+}
+
+const fs_t *fs_posix(void) {
+    static const fs_t fs = {
+        .open = posix_open,
+        .pread = posix_pread,
+        .pwritev = posix_pwritev,
+        .sync = posix_sync,
+        .size = posix_size,
+        .truncate = posix_truncate,
+        .close = posix_close,
+        .rename = posix_rename,
+        .remove = posix_remove,
+        .mkdir = posix_mkdir,
+        .sync_dir = posix_sync_dir,
+        .list = posix_list,
+        .remove_tree = posix_remove_tree,
+        .space = posix_space,
+    };
+    return &fs;
+}

@@ -1,0 +1,267 @@
+/* journal_segment.c: the files of the journal: making, reserving, wiping and removing them.
+ *
+ * Owns: names. `<16 hex digits>.seg` is a segment, `spare` a prepared one without a name yet,
+ * `*.tmp` one being filled. Must not know: records.
+ *
+ * Invariants
+ *  1. A file under a segment's name or under `spare` was zero-filled to its whole size and synced
+ * before it got that name, and a segment's name is durable before a byte is written to it.
+ *  2. Segments are made in ascending order and removed from either end one by one, each step
+ * durable, so a gap in the sequence is never the trace of a crash.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/error.h"
+#include "store/journal_internal.h"
+
+#define SPARE_NAME "spare"
+#define TEMPORARY_SUFFIX ".tmp"
+
+struct journal_reserve {
+    fs_t fs;
+    char directory[LIMIT_PATH_BYTES];
+    uint64_t size;
+    int code;
+};
+
+static int file_zero(const fs_t *fs, fs_file_t *file, uint64_t from, uint64_t to);
+static int file_prepare(const fs_t *fs, const char *path, uint64_t size);
+
+static int path_join(const char *directory, const char *name, char *out) {
+    int length = snprintf(out, LIMIT_PATH_BYTES, "%s/%s", directory, name);
+    return length > 0 && (unsigned) length < LIMIT_PATH_BYTES ? 0 : DRAX_EINVAL;
+}
+
+int segment_path(const journal_t *self, uint64_t sequence, char *out) {
+    char name[32];
+    (void) snprintf(name, sizeof name, "%016llx.seg", (unsigned long long) sequence);
+    return path_join(self->directory, name, out);
+}
+
+/* Gives the file for a segment its name: the spare when it has the size, else a new one. */
+static int segment_place(journal_t *self, uint64_t sequence, uint64_t capacity, const char *path) {
+    char from[LIMIT_PATH_BYTES];
+    const fs_t *fs = &self->fs;
+    bool use_spare = self->spare && capacity == self->segment_bytes;
+    int rc;
+    if (use_spare) {
+        rc = path_join(self->directory, SPARE_NAME, from);
+    } else {
+        char name[32];
+        (void) snprintf(name, sizeof name, "%016llx" TEMPORARY_SUFFIX,
+                        (unsigned long long) sequence);
+        rc = path_join(self->directory, name, from);
+        if (rc == 0)
+            rc = file_prepare(fs, from, capacity);
+        if (rc == 0 || rc == DRAX_ENOSPC)
+            self->full = rc != 0;
+    }
+    if (rc == 0)
+        rc = fs->rename(fs->self, from, path);
+    if (rc == 0 && use_spare)
+        self->spare = false;
+    if (rc == 0)
+        rc = fs->sync_dir(fs->self, self->directory);
+    return rc;
+}
+
+int segment_make(journal_t *self, uint64_t sequence, uint64_t base, uint64_t capacity,
+                 segment_t **out) {
+    *out = NULL;
+    segment_t *segment = calloc(1, sizeof *segment);
+    if (!segment)
+        return DRAX_ENOMEM;
+    char path[LIMIT_PATH_BYTES];
+    int rc = segment_path(self, sequence, path);
+    if (rc == 0)
+        rc = segment_place(self, sequence, capacity, path);
+    if (rc == 0)
+        rc = self->fs.open(self->fs.self, path, false, &segment->file);
+    if (rc != 0) {
+        free(segment);
+        return rc;
+    }
+    segment->sequence = sequence;
+    segment->base = base;
+    segment->capacity = capacity;
+    segment->first = 1;
+    *out = segment;
+    return 0;
+}
+
+void segment_destroy(const journal_t *self, segment_t **segment) {
+    if (!*segment)
+        return;
+    if ((*segment)->file)
+        self->fs.close(&(*segment)->file);
+    free((*segment)->points);
+    free(*segment);
+    *segment = NULL;
+}
+
+int segment_remove(const journal_t *self, uint64_t sequence) {
+    char path[LIMIT_PATH_BYTES];
+    int rc = segment_path(self, sequence, path);
+    if (rc == 0)
+        rc = self->fs.remove(self->fs.self, path);
+    if (rc == DRAX_ENOTFOUND)
+        rc = 0;
+    return rc == 0 ? self->fs.sync_dir(self->fs.self, self->directory) : rc;
+}
+
+int segment_zero(const journal_t *self, fs_file_t *file, uint64_t from, uint64_t to) {
+    return file_zero(&self->fs, file, from, to);
+}
+
+int segments_grow(journal_t *self, size_t more) {
+    size_t wanted = self->segment_count + more;
+    if (wanted <= self->segment_capacity)
+        return 0;
+    size_t capacity = self->segment_capacity ? self->segment_capacity * 2 : 16;
+    if (capacity < wanted)
+        capacity = wanted;
+    segment_t **segments = realloc(self->segments, capacity * sizeof(segment_t *));
+    if (!segments)
+        return DRAX_ENOMEM;
+    self->segments = segments;
+    self->segment_capacity = capacity;
+    return 0;
+}
+
+/* ---- leftovers ---- */
+
+/* Finds one half-made file at a time: a directory must not change while it is listed. */
+static int temporary_visit(void *hint, const char *name) {
+    char *found = hint;
+    size_t length = strlen(name);
+    size_t suffix = strlen(TEMPORARY_SUFFIX);
+    if (length <= suffix || length >= 64 || strcmp(name + length - suffix, TEMPORARY_SUFFIX) != 0)
+        return 0;
+    memcpy(found, name, length + 1);
+    return 1;
+}
+
+static int spare_tidy(journal_t *self) {
+    char path[LIMIT_PATH_BYTES];
+    int rc = path_join(self->directory, SPARE_NAME, path);
+    if (rc != 0)
+        return rc;
+    fs_file_t *file = NULL;
+    rc = self->fs.open(self->fs.self, path, false, &file);
+    if (rc == DRAX_ENOTFOUND)
+        return 0;
+    if (rc != 0)
+        return rc;
+    uint64_t size = 0;
+    rc = self->fs.size(file, &size);
+    self->fs.close(&file);
+    if (rc != 0)
+        return rc;
+    self->spare = size == self->segment_bytes;
+    return self->spare ? 0 : self->fs.remove(self->fs.self, path);
+}
+
+int segments_tidy(journal_t *self) {
+    for (;;) {
+        char name[64];
+        int rc = self->fs.list(self->fs.self, self->directory, temporary_visit, name);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            return spare_tidy(self);
+        char path[LIMIT_PATH_BYTES];
+        rc = path_join(self->directory, name, path);
+        if (rc == 0)
+            rc = self->fs.remove(self->fs.self, path);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+/* ---- reservation ---- */
+
+journal_reserve_t *journal_reserve_begin(journal_t *self) {
+    if (self->spare || self->reserving || self->dead)
+        return NULL;
+    journal_reserve_t *job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->fs = self->fs;
+    job->size = self->segment_bytes;
+    int length = snprintf(job->directory, sizeof job->directory, "%s", self->directory);
+    job->code = length >= 0 && (size_t) length < sizeof job->directory ? 0 : DRAX_EINVAL;
+    self->reserving = true;
+    return job;
+}
+
+void journal_reserve_run(journal_reserve_t *job) {
+    char from[LIMIT_PATH_BYTES];
+    char to[LIMIT_PATH_BYTES];
+    if (job->code == 0)
+        job->code = path_join(job->directory, SPARE_NAME TEMPORARY_SUFFIX, from);
+    if (job->code == 0)
+        job->code = path_join(job->directory, SPARE_NAME, to);
+    if (job->code == 0)
+        job->code = file_prepare(&job->fs, from, job->size);
+    if (job->code == 0)
+        job->code = job->fs.rename(job->fs.self, from, to);
+    if (job->code == 0)
+        job->code = job->fs.sync_dir(job->fs.self, job->directory);
+}
+
+int journal_reserve_end(journal_t *self, journal_reserve_t **job) {
+    int code = (*job)->code;
+    free(*job);
+    *job = NULL;
+    self->reserving = false;
+    if (code == 0)
+        self->spare = true;
+    if (code == 0 || code == DRAX_ENOSPC)
+        self->full = code != 0;
+    return code;
+}
+
+bool journal_no_space(const journal_t *self) {
+    return self->full && !self->spare;
+}
+
+/* ---- files ---- */
+
+/* A new file of `size` zeros at `path`, synced; nothing is left behind after a failure, if the file
+ * system lets us. */
+static int file_prepare(const fs_t *fs, const char *path, uint64_t size) {
+    fs_file_t *file = NULL;
+    int rc = fs->remove(fs->self, path);
+    if (rc != 0 && rc != DRAX_ENOTFOUND)
+        return rc;
+    rc = fs->open(fs->self, path, true, &file);
+    if (rc != 0)
+        return rc;
+    rc = file_zero(fs, file, 0, size);
+    if (rc == 0)
+        rc = fs->sync(file);
+    fs->close(&file);
+    if (rc != 0)
+        (void) fs->remove(fs->self, path);
+    return rc;
+}
+
+static int file_zero(const fs_t *fs, fs_file_t *file, uint64_t from, uint64_t to) {
+    if (from >= to)
+        return 0;
+    size_t piece = to - from < JOURNAL_PIECE_BYTES ? (size_t) (to - from) : JOURNAL_PIECE_BYTES;
+    uint8_t *zeros = calloc(1, piece);
+    if (!zeros)
+        return DRAX_ENOMEM;
+    int rc = 0;
+    while (rc == 0 && from < to) {
+        size_t size = to - from < piece ? (size_t) (to - from) : piece;
+        struct iovec part = {.iov_base = zeros, .iov_len = size};
+        rc = fs->pwritev(file, &part, 1, from);
+        from += size;
+    }
+    free(zeros);
+    return rc;
+}

@@ -1,0 +1,82 @@
+/* fuzz_request.c: any bytes as a client's payload, as a block, a batch and an expire command.
+ *
+ * Properties: nothing crashes or reads beyond the bytes; a refusal has a code and a text; what
+ * opens can be read to its end; no payload is both a request and an expire command.
+ */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "broker/block.h"
+#include "broker/error.h"
+#include "broker/rpc.h"
+
+static int request_check(slice_t bytes) {
+    request_t request;
+    rpc_error_t error = {.code = RPC_OK};
+    int rc = request_decode(bytes, &request, &error);
+    assert(rc == 0 || rc == DRAX_EAGAIN || rc == DRAX_EPROTO);
+    if (rc == 0)
+        assert(request.method > METHOD_UNKNOWN && request.method < METHOD_EXPIRE);
+    if (rc == DRAX_EPROTO)
+        assert(error.code == RPC_INVALID_ARGUMENT || error.code == RPC_UNKNOWN_METHOD);
+    if (rc == DRAX_EPROTO)
+        assert(utf8_valid((const uint8_t *) error.text, strlen(error.text)));
+    return rc;
+}
+
+static void block_check(slice_t bytes) {
+    block_t block;
+    slice_t command;
+    if (block_open(&block, bytes) != 0)
+        return;
+    for (size_t i = 0; i < block.count; i++) {
+        int rc = block_next(&block, &command);
+        assert(rc == 1);
+    }
+    int rc = block_next(&block, &command);
+    assert(rc == 0);
+}
+
+static void batch_check(slice_t bytes) {
+    batch_t batch;
+    uint64_t token;
+    slice_t each;
+    if (batch_open(&batch, bytes) != 0)
+        return;
+    for (size_t i = 0; i < batch.count; i++) {
+        int rc = batch_next(&batch, &token, &each);
+        assert(rc == 1);
+    }
+    int rc = batch_next(&batch, &token, &each);
+    assert(rc == 0);
+}
+
+static int expire_check(slice_t bytes) {
+    expire_t expire;
+    slice_t key;
+    uint64_t revision;
+    int opened = expire_open(&expire, bytes);
+    if (opened != 0)
+        return opened;
+    for (size_t i = 0; i < expire.count; i++) {
+        int rc = expire_next(&expire, &key, &revision);
+        assert(rc == 1 && key.size > 0);
+    }
+    int rc = expire_next(&expire, &key, &revision);
+    assert(rc == 0);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    slice_t bytes = {data, size};
+    int request = request_check(bytes);
+    int expire = expire_check(bytes);
+    assert(request == DRAX_EPROTO || expire != 0);
+    block_check(bytes);
+    batch_check(bytes);
+    return 0;
+}

@@ -1,0 +1,216 @@
+/* test_raft_api.c: what raft.h promises about its own calls, one core at a time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "actors/raft/raft.h"
+#include "broker/error.h"
+
+static const raft_options_t options = {.cluster = 7, .id = 1, .boot = 5, .seed = 3};
+static const raft_boot_t empty = {.first_index = 1};
+
+static config_t config_of(unsigned voters) {
+    config_t config = {.index = 1, .count = voters};
+    for (unsigned i = 0; i < voters; i++) {
+        config.members[i].id = i + 1;
+        config.members[i].role = MEMBER_VOTER;
+        config.members[i].raft_addr[0] = (char) ('a' + i);
+        config.members[i].addr[0] = (char) ('A' + i);
+    }
+    return config;
+}
+
+static raft_t *core_new(const raft_boot_t *boot) {
+    raft_t *core;
+    assert_int_equal(raft_new(&core, &options, boot, 1000), 0);
+    return core;
+}
+
+/* Carries out writes until there are none. */
+static void write_all(raft_t *core) {
+    for (raft_ready_t *ready = raft_ready(core); ready->write; ready = raft_ready(core))
+        raft_written(core, ready->write_seq);
+}
+
+static raft_t *single_leader(void) {
+    raft_t *core = core_new(&empty);
+    config_t config = config_of(1);
+    assert_int_equal(raft_bootstrap(core, &config), 0);
+    write_all(core);
+    assert_int_equal(raft_role(core), RAFT_LEADER);
+    return core;
+}
+
+static void test_boot_contradictions(void **state) {
+    (void) state;
+    config_t configs[2] = {config_of(1), config_of(1)};
+    configs[1].index = 9;
+    term_run_t good[] = {{4, 2}, {7, 3}}, late[] = {{4, 2}, {12, 3}}, falling[] = {{4, 3}, {7, 2}},
+               elsewhere[] = {{3, 2}};
+    const raft_boot_t base = {.term = 3,
+                              .first_index = 5,
+                              .last_index = 10,
+                              .applied = 6,
+                              .runs = good,
+                              .run_count = 2,
+                              .configs = configs,
+                              .config_count = 2};
+    raft_boot_t bad[10];
+    for (size_t i = 0; i < 10; i++)
+        bad[i] = base;
+    bad[0].first_index = 0;
+    bad[1].last_index = 3;
+    bad[2].applied = 11;
+    bad[3].applied = 3;
+    bad[4].runs = late;
+    bad[5].runs = falling;
+    bad[6].runs = elsewhere;
+    bad[6].run_count = 1;
+    bad[7].run_count = 0;
+    bad[8].last_index = 8; /* a membership beyond the log */
+    bad[9].term = UINT64_MAX;
+    for (size_t i = 0; i < 10; i++) {
+        raft_t *core;
+        assert_int_equal(raft_new(&core, &options, &bad[i], 0), DRAX_EINVAL);
+        assert_null(core);
+    }
+    raft_t *core = core_new(&base);
+    assert_int_equal(raft_commit(core), 6);
+    assert_int_equal(raft_last_index(core), 10);
+    assert_int_equal(raft_config(core)->index, 9);
+    raft_destroy(&core);
+    assert_null(core);
+    raft_destroy(&core);
+}
+
+static void test_bootstrap_refused(void **state) {
+    (void) state;
+    raft_t *core = core_new(&empty);
+    config_t other = config_of(1), two = config_of(2), learner = config_of(1);
+    other.members[0].id = 2;
+    learner.members[0].role = MEMBER_LEARNER;
+    assert_int_equal(raft_bootstrap(core, &other), DRAX_EINVAL);
+    assert_int_equal(raft_bootstrap(core, &two), DRAX_EINVAL);
+    assert_int_equal(raft_bootstrap(core, &learner), DRAX_EINVAL);
+    assert_int_equal(raft_role(core), RAFT_LEARNER);
+    raft_destroy(&core);
+    core = single_leader();
+    config_t config = config_of(1);
+    assert_int_equal(raft_bootstrap(core, &config), DRAX_EINVAL);
+    raft_destroy(&core);
+}
+
+static void test_not_leader(void **state) {
+    (void) state;
+    raft_t *core = core_new(&empty);
+    uint64_t index;
+    payload_t *payload = payload_copy("x", 1);
+    assert_int_equal(raft_propose(core, 1, 1, payload), DRAX_ENOTLEADER);
+    assert_int_equal(raft_read(core, 1, 1), DRAX_ENOTLEADER);
+    assert_int_equal(raft_transfer(core, 0), DRAX_ENOTLEADER);
+    assert_int_equal(raft_member_add(core, 2, "a", "b", &index), DRAX_ENOTLEADER);
+    assert_int_equal(raft_member_remove(core, 2, &index), DRAX_ENOTLEADER);
+    assert_int_equal(raft_member_promote(core, 2, &index), DRAX_ENOTLEADER);
+    payload_unref(&payload);
+    raft_destroy(&core);
+}
+
+static void test_payload_is_shared_and_bounded(void **state) {
+    (void) state;
+    raft_t *core = single_leader();
+    payload_t *payload = payload_copy("x", 1);
+    assert_int_equal(raft_propose(core, 1, 1, payload), 0);
+    raft_ready_t *ready = raft_ready(core);
+    assert_int_equal(ready->entries->count, 1);
+    assert_ptr_equal(ready->entries->items[0].payload, payload);
+    /* What the receiver moves out stays alive. */
+    entries_t mine = *ready->entries;
+    memset(ready->entries, 0, sizeof *ready->entries);
+    raft_written(core, ready->write_seq);
+    write_all(core);
+    assert_int_equal(raft_commit(core), 3);
+    raft_destroy(&core);
+    assert_memory_equal(payload_data(mine.items[0].payload), "x", 1);
+    entries_clear(&mine);
+    payload_unref(&payload);
+
+    core = single_leader();
+    payload = payload_new((size_t) LIMIT_ENTRY_BYTES + 1);
+    assert_int_equal(raft_propose(core, 1, 1, payload), DRAX_ETOOLARGE);
+    payload_unref(&payload);
+    raft_destroy(&core);
+}
+
+static void test_member_limits(void **state) {
+    (void) state;
+    raft_t *core = single_leader();
+    uint64_t index;
+    char text[LIMIT_ADDR_BYTES + 1];
+    memset(text, 'x', LIMIT_ADDR_BYTES);
+    text[LIMIT_ADDR_BYTES] = 0;
+    assert_int_equal(raft_member_add(core, 0, "x", "y", &index), DRAX_EINVAL);
+    assert_int_equal(raft_member_add(core, 2, text, "y", &index), DRAX_EINVAL);
+    assert_int_equal(raft_member_add(core, 2, "x", text, &index), DRAX_EINVAL);
+    assert_int_equal(raft_member_add(core, 2, "x", "a", &index), DRAX_EEXIST);
+    for (uint64_t id = 2; id <= LIMIT_MEMBERS; id++) {
+        char addr[] = {(char) ('A' + id), 0}, raft_addr[] = {(char) ('a' + id), 0};
+        assert_int_equal(raft_member_add(core, id, addr, raft_addr, &index), 0);
+        assert_int_equal(raft_member_add(core, 99, "x", "y", &index), DRAX_EPENDING);
+        write_all(core);
+        assert_int_equal(raft_commit(core), index);
+    }
+    assert_int_equal(raft_config(core)->count, LIMIT_MEMBERS);
+    assert_int_equal(raft_member_add(core, 99, "x", "y", &index), DRAX_EINVAL);
+    /* All learners: the single voter goes on alone, and cannot go. */
+    assert_int_equal(raft_member_remove(core, 1, &index), DRAX_EINVAL);
+    assert_int_equal(raft_transfer(core, 0), DRAX_ENOTFOUND);
+    assert_int_equal(raft_transfer(core, 2), DRAX_ENOTFOUND);
+    raft_destroy(&core);
+}
+
+static void test_cluster_time_never_goes_back(void **state) {
+    (void) state;
+    raft_boot_t boot = empty;
+    boot.time_ms = 500000;
+    raft_t *core = core_new(&boot);
+    config_t config = config_of(1);
+    assert_int_equal(raft_bootstrap(core, &config), 0);
+    write_all(core);
+    assert_int_equal(raft_time_ms(core), 500000);
+    raft_tick(core, 1400);
+    assert_int_equal(raft_time_ms(core), 500400);
+    raft_tick(core, 1300); /* a clock that goes back is not followed */
+    assert_int_equal(raft_time_ms(core), 500400);
+    payload_t *payload = payload_copy("x", 1);
+    assert_int_equal(raft_propose(core, 1, 1, payload), 0);
+    assert_int_equal(raft_ready(core)->entries->items[0].time_ms, 500400);
+    payload_unref(&payload);
+    raft_destroy(&core);
+}
+
+static void test_same_seed_same_deadline(void **state) {
+    (void) state;
+    raft_t *one = core_new(&empty), *two = core_new(&empty);
+    assert_int_equal(raft_deadline_ms(one), raft_deadline_ms(two));
+    assert_in_range(raft_deadline_ms(one) - 1000, RAFT_ELECTION_TIMEOUT_MS,
+                    2 * RAFT_ELECTION_TIMEOUT_MS);
+    raft_destroy(&one);
+    raft_destroy(&two);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_boot_contradictions),
+        cmocka_unit_test(test_bootstrap_refused),
+        cmocka_unit_test(test_not_leader),
+        cmocka_unit_test(test_payload_is_shared_and_bounded),
+        cmocka_unit_test(test_member_limits),
+        cmocka_unit_test(test_cluster_time_never_goes_back),
+        cmocka_unit_test(test_same_seed_same_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,244 @@
+/* test_fs.c: the POSIX file system behind the seam, and the helpers over any fs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/error.h"
+#include "store/fs.h"
+#include "tests/unit/fs_faulty.h"
+
+typedef struct home {
+    const fs_t *fs;
+    char directory[64];
+    char path[128];
+} home_t;
+
+static int setup(void **state) {
+    home_t *self = calloc(1, sizeof *self);
+    assert_non_null(self);
+    self->fs = fs_posix();
+    (void) snprintf(self->directory, sizeof self->directory, "/tmp/drax-fs-XXXXXX");
+    assert_non_null(mkdtemp(self->directory));
+    *state = self;
+    return 0;
+}
+
+static int teardown(void **state) {
+    home_t *self = *state;
+    assert_int_equal(self->fs->remove_tree(self->fs->self, self->directory), 0);
+    free(self);
+    return 0;
+}
+
+static const char *path(home_t *self, const char *name) {
+    (void) snprintf(self->path, sizeof self->path, "%s/%s", self->directory, name);
+    return self->path;
+}
+
+static void test_open(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), false, &file), DRAX_ENOTFOUND);
+    assert_null(file);
+    assert_int_equal(fs->open(fs->self, path(self, "a"), true, &file), 0);
+    fs->close(&file);
+    assert_null(file);
+    fs->close(&file);
+    assert_int_equal(fs->open(fs->self, path(self, "a"), true, &file), DRAX_EEXIST);
+    struct stat status;
+    assert_int_equal(stat(path(self, "a"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(fs->open(fs->self, path(self, "no/a"), true, &file), DRAX_ENOTFOUND);
+    /* Nothing is followed out of the home. */
+    assert_int_equal(symlink("a", path(self, "link")), 0);
+    assert_int_equal(fs->open(fs->self, path(self, "link"), false, &file), DRAX_EIO);
+}
+
+static void test_read_write(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), true, &file), 0);
+    char one[] = "one";
+    char two[] = "two";
+    struct iovec parts[] = {{one, 3}, {NULL, 0}, {two, 3}};
+    assert_int_equal(fs->pwritev(file, parts, 3, 10), 0);
+    assert_int_equal(fs->sync(file), 0);
+    uint64_t size;
+    assert_int_equal(fs->size(file, &size), 0);
+    assert_int_equal(size, 16);
+    char data[32];
+    size_t got;
+    assert_int_equal(fs->pread(file, data, sizeof data, 8, &got), 0);
+    assert_int_equal(got, 8);
+    assert_memory_equal(data, "\0\0onetwo", 8);
+    assert_int_equal(fs->pread(file, data, sizeof data, 100, &got), 0);
+    assert_int_equal(got, 0);
+    assert_int_equal(fs->truncate(file, 12), 0);
+    assert_int_equal(fs->size(file, &size), 0);
+    assert_int_equal(size, 12);
+    fs->close(&file);
+}
+
+/* More parts than one system call takes. */
+static void test_many_parts(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    enum { COUNT = IOV_MAX * 2 + 7 };
+    fs_file_t *file;
+    uint32_t *numbers = calloc(COUNT, sizeof *numbers);
+    uint32_t *read_back = calloc(COUNT, sizeof *read_back);
+    struct iovec *parts = calloc(COUNT, sizeof *parts);
+    assert_true(numbers && read_back && parts);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        numbers[i] = i * 2654435761u;
+        parts[i] = (struct iovec){&numbers[i], sizeof numbers[i]};
+    }
+    assert_int_equal(fs->open(fs->self, path(self, "a"), true, &file), 0);
+    assert_int_equal(fs->pwritev(file, parts, COUNT, 0), 0);
+    size_t got;
+    assert_int_equal(fs->pread(file, read_back, COUNT * sizeof *read_back, 0, &got), 0);
+    assert_int_equal(got, COUNT * sizeof *read_back);
+    assert_memory_equal(numbers, read_back, got);
+    fs->close(&file);
+    free(parts);
+    free(read_back);
+    free(numbers);
+}
+
+/* A write that the system takes only a part of goes on, and fails when there is no more to be had.
+ */
+static void test_partial_write(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = before;
+    small.rlim_cur = 10;
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), true, &file), 0);
+    char data[16] = "0123456789abcdef";
+    struct iovec parts[] = {{data, 6}, {data + 6, 10}};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int rc = fs->pwritev(file, parts, 2, 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    (void) signal(SIGXFSZ, handler);
+    assert_int_equal(rc, DRAX_EIO);
+    uint64_t size;
+    assert_int_equal(fs->size(file, &size), 0);
+    assert_int_equal(size, 10);
+    fs->close(&file);
+}
+
+static int count_visit(void *hint, const char *name) {
+    int *counts = hint;
+    counts[0]++;
+    counts[1] += strcmp(name, "b") == 0 ? 1 : 0;
+    return counts[2];
+}
+
+static void test_directories(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    assert_int_equal(fs->mkdir(fs->self, path(self, "d")), 0);
+    assert_int_equal(fs->mkdir(fs->self, path(self, "d")), 0);
+    struct stat status;
+    assert_int_equal(stat(path(self, "d"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    assert_int_equal(fs_replace(fs, path(self, "d"), "a", "x", 1), 0);
+    assert_int_equal(fs->mkdir(fs->self, path(self, "d/a")), DRAX_EIO);
+    char from[128];
+    (void) snprintf(from, sizeof from, "%s/d/a", self->directory);
+    assert_int_equal(fs->rename(fs->self, from, path(self, "d/b")), 0);
+    assert_int_equal(fs->rename(fs->self, from, path(self, "d/b")), DRAX_ENOTFOUND);
+    assert_int_equal(fs->sync_dir(fs->self, path(self, "d")), 0);
+    assert_int_equal(fs->sync_dir(fs->self, path(self, "no")), DRAX_ENOTFOUND);
+    assert_int_equal(fs->mkdir(fs->self, path(self, "d/e")), 0);
+    int counts[3] = {0};
+    assert_int_equal(fs->list(fs->self, path(self, "d"), count_visit, counts), 0);
+    assert_int_equal(counts[0], 2);
+    assert_int_equal(counts[1], 1);
+    counts[0] = 0;
+    counts[2] = 7;
+    assert_int_equal(fs->list(fs->self, path(self, "d"), count_visit, counts), 7);
+    assert_int_equal(counts[0], 1);
+    assert_int_equal(fs->list(fs->self, path(self, "no"), count_visit, counts), DRAX_ENOTFOUND);
+    assert_int_equal(fs->remove(fs->self, path(self, "d/b")), 0);
+    assert_int_equal(fs->remove(fs->self, path(self, "d/b")), DRAX_ENOTFOUND);
+    assert_int_equal(fs->remove_tree(fs->self, path(self, "d")), 0);
+    assert_int_equal(fs->remove_tree(fs->self, path(self, "d")), 0);
+    assert_int_not_equal(stat(path(self, "d"), &status), 0);
+}
+
+static void test_replace_load(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    char data[8];
+    size_t size;
+    assert_int_equal(fs_load(fs, path(self, "f"), data, sizeof data, &size), DRAX_ENOTFOUND);
+    assert_int_equal(fs_replace(fs, self->directory, "f", "12345678", 8), 0);
+    assert_int_equal(fs_load(fs, path(self, "f"), data, sizeof data, &size), 0);
+    assert_int_equal(size, 8);
+    assert_memory_equal(data, "12345678", 8);
+    assert_int_equal(fs_load(fs, path(self, "f"), data, 7, &size), DRAX_ETOOLARGE);
+    assert_int_equal(fs_replace(fs, self->directory, "f", "", 0), 0);
+    assert_int_equal(fs_load(fs, path(self, "f"), data, sizeof data, &size), 0);
+    assert_int_equal(size, 0);
+}
+
+/* Whatever call fails, with or without a power loss at it: the old content or the new. */
+static void test_replace_faults(void **state) {
+    (void) state;
+    static const int codes[] = {DRAX_EIO, DRAX_ENOSPC, 0};
+    unsigned replaced = 0;
+    for (uint64_t run = 0; run < 300; run++) {
+        fs_faulty_t *disk = fs_faulty_new(run);
+        const fs_t *fs = fs_faulty_fs(disk);
+        assert_int_equal(fs->mkdir(fs->self, "d"), 0);
+        assert_int_equal(fs->sync_dir(fs->self, ""), 0);
+        assert_int_equal(fs_replace(fs, "d", "f", "old", 3), 0);
+        int code = codes[run % 3];
+        if (code == 0)
+            fs_faulty_stop(disk, 1 + run / 3 % 9);
+        else
+            fs_faulty_fail(disk, 1 + run / 3 % 9, 1, code);
+        int rc = fs_replace(fs, "d", "f", "brand new", 9);
+        fs_faulty_crash(disk, run % 2 ? FS_CRASH_LOSE : FS_CRASH_RANDOM);
+        char data[16];
+        size_t size;
+        assert_int_equal(fs_load(fs, "d/f", data, sizeof data, &size), 0);
+        bool is_new = size == 9 && memcmp(data, "brand new", 9) == 0;
+        assert_true(is_new || (rc != 0 && size == 3 && memcmp(data, "old", 3) == 0));
+        replaced += is_new ? 1 : 0;
+        assert_int_equal(fs_replace(fs, "d", "f", "again", 5), 0);
+        fs_faulty_destroy(&disk);
+    }
+    assert_true(replaced > 30 && replaced < 270);
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(test_open),
+        CASE(test_read_write),
+        CASE(test_many_parts),
+        CASE(test_partial_write),
+        CASE(test_directories),
+        CASE(test_replace_load),
+        cmocka_unit_test(test_replace_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,440 @@
+/* test_gateway_reads.c: what a gateway answers without the log: reads, its own methods, membership
+ * results, refusals; its limits and its end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker/error.h"
+#include "gateway_fixture.h"
+#include "text_msgpack.h"
+
+#define GET_1 "[0, 1, \"get\", [\"k\"]]"
+#define GET_2 "[0, 2, \"get\", [\"k\"]]"
+#define STALE_3 "[0, 3, \"get\", [\"k\", {\"stale\": true}]]"
+#define PUT_1 "[0, 1, \"put\", [\"k\", \"v\"]]"
+
+static uint64_t query_expected(fixture_t *f, uint64_t read_id) {
+    message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
+    assert_int_equal(query->batch.read_id, read_id);
+    return query_token(query);
+}
+
+static void index_ask_expected(fixture_t *f, uint64_t read_id) {
+    message_t *read = fake_post_expect(&f->post, MESSAGE_READ);
+    assert_int_equal(read->read.boot, GATEWAY_BOOT);
+    assert_int_equal(read->read.read_id, read_id);
+}
+
+static void read_refused_comes(fixture_t *f) {
+    message_t message = {.kind = MESSAGE_READ_FAILED,
+                         .read = {.boot = GATEWAY_BOOT, .code = DRAX_ENOTLEADER}};
+    message_comes(f, ACTOR_RAFT, &message);
+}
+
+/* ---- reads ---- */
+
+static void a_read_goes_to_storage_and_raft(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    uint64_t token = query_expected(f, 1);
+    index_ask_expected(f, 1);
+    nothing_expected(f);
+    turn(f);
+    nothing_expected(f);
+    answer_comes(f, token, "nil {\"value\": b\"v\"}");
+    answer_expected(f, 'A', "[1, 1, nil, {\"value\": b\"v\"}]");
+    answer_comes(f, token, "nil {\"value\": b\"v\"}");
+    no_answer_expected(f); /* once */
+    turn_at(f, f->now_ms + 10000);
+    nothing_expected(f);
+}
+
+static void a_read_without_leader_waits_at_storage(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    query_expected(f, 1);
+    nothing_expected(f);
+    status_comes(f, 5, 1);
+    turn(f);
+    index_ask_expected(f, 1);
+    nothing_expected(f);
+}
+
+static void a_stale_read_needs_no_raft(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', STALE_3);
+    turn(f);
+    uint64_t token = query_expected(f, 0);
+    nothing_expected(f);
+    answer_comes(f, token, "nil {}");
+    answer_expected(f, 'A', "[1, 3, nil, {}]");
+}
+
+static void a_read_index_is_asked_for_again(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    query_expected(f, 1);
+    index_ask_expected(f, 1);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), 10250);
+    turn_at(f, 10249);
+    nothing_expected(f);
+    turn_at(f, 10250);
+    index_ask_expected(f, 1);
+    read_refused_comes(f); /* sooner, but not at once */
+    turn(f);
+    nothing_expected(f);
+    turn_at(f, 10270);
+    index_ask_expected(f, 1);
+    nothing_expected(f);
+}
+
+static void a_new_storage_gets_the_queries_again(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', GET_1);
+    client_sends(f, 'A', STALE_3);
+    turn(f);
+    uint64_t token = query_expected(f, 1);
+    uint64_t stale = query_expected(f, 0);
+    index_ask_expected(f, 1);
+    client_sends(f, 'B', GET_2); /* not sent yet: must not go twice */
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_STORAGE, f->now_ms);
+    turn(f);
+    message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
+    assert_int_equal(query->batch.read_id, 2);
+    batch_t batch;
+    assert_int_equal(batch_open(&batch, payload_slice(query->batch.payload)), 0);
+    assert_int_equal(batch.count, 2);
+    assert_int_equal(query_token(query), token);
+    assert_int_equal(query_expected(f, 0), stale);
+    index_ask_expected(f, 2); /* the new storage knows of no earlier one */
+    nothing_expected(f);
+    answer_comes(f, token, "nil {}");
+    answer_expected(f, 'A', "[1, 1, nil, {}]");
+}
+
+static void a_new_raft_is_asked_again(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    query_expected(f, 1);
+    index_ask_expected(f, 1);
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
+    turn(f);
+    nothing_expected(f);
+    status_comes(f, 5, 1);
+    turn(f);
+    index_ask_expected(f, 1);
+    nothing_expected(f); /* storage has the query */
+}
+
+static void reads_have_a_deadline(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', GET_1);
+    client_sends(f, 'A', STALE_3);
+    turn_at(f, 14499);
+    no_answer_expected(f);
+    turn_at(f, 14500);
+    error_expected(f, 'A', 1, "UNAVAILABLE");
+    error_expected(f, 'A', 3, "UNAVAILABLE");
+    no_answer_expected(f);
+}
+
+/* ---- its own methods ---- */
+
+static void ping_and_status_need_nobody(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', "[0, 8, \"ping\", []]");
+    answer_expected(
+        f, 'A', "[1, 8, nil, {\"version\": \"" DRAX_VERSION "\", \"node\": 0, \"revision\": 0}]");
+    client_sends(f, 'A', "[0, 9, \"status\", []]");
+    answer_expected(
+        f, 'A',
+        "[1, 9, nil, {\"cluster\": 0, \"node\": 0, \"role\": \"learner\", \"leader\": nil, "
+        "\"term\": 0, \"revision\": 0, \"commit\": 0, \"applied\": 0, \"members\": [], "
+        "\"version\": \"" DRAX_VERSION "\", \"no_space\": false, "
+        "\"digest\": \"0000000000000000\"}]");
+}
+
+static void status_tells_what_is_known(void **state) {
+    fixture_t *f = *state;
+    message_t message = {.kind = MESSAGE_RAFT_STATUS};
+    message_raft_status_t *status = &message.raft_status;
+    *status = (message_raft_status_t){
+        .cluster = 99, .node = 7, .role = RAFT_LEADER, .leader = 7, .term = 3, .commit = 40};
+    status->config.count = 1;
+    status->config.members[0] = (member_t){7, MEMBER_VOTER, "h:1", "h:2"};
+    message_comes(f, ACTOR_RAFT, &message);
+    message = (message_t){.kind = MESSAGE_STORE_STATUS};
+    message.batch.revision = 30;
+    message.batch.applied = 41;
+    message.batch.digest = 0xabcdef;
+    message.batch.no_space = true;
+    message_comes(f, ACTOR_STORAGE, &message);
+    client_sends(f, 'A', "[0, 9, \"status\", []]");
+    answer_expected(
+        f, 'A',
+        "[1, 9, nil, {\"cluster\": 99, \"node\": 7, \"role\": \"leader\", \"leader\": 7, "
+        "\"term\": 3, \"revision\": 30, \"commit\": 41, \"applied\": 41, "
+        "\"members\": [{\"id\": 7, \"addr\": \"h:1\", \"raft_addr\": \"h:2\", "
+        "\"role\": \"voter\"}], \"version\": \"" DRAX_VERSION "\", \"no_space\": true, "
+        "\"digest\": \"0000000000abcdef\"}]");
+    client_sends(f, 'A', "[0, 10, \"ping\", []]");
+    answer_expected(
+        f, 'A', "[1, 10, nil, {\"version\": \"" DRAX_VERSION "\", \"node\": 7, \"revision\": 30}]");
+}
+
+/* ---- membership ---- */
+
+static message_t *admin_expected(fixture_t *f, admin_op_t op, uint64_t id) {
+    message_t *message = fake_post_expect(&f->post, MESSAGE_ADMIN);
+    assert_int_equal(message->admin.op, op);
+    assert_int_equal(message->admin.id, id);
+    return message;
+}
+
+static void admin_result_comes(fixture_t *f, const message_t *asked, int code) {
+    message_t message = {.kind = MESSAGE_ADMIN_RESULT, .admin = asked->admin};
+    message.admin.code = code;
+    message.admin.leader = 5;
+    message.admin.config.count = 1;
+    message.admin.config.members[0] = (member_t){7, MEMBER_LEARNER, "h:1", "h:2"};
+    message_comes(f, ACTOR_RAFT, &message);
+}
+
+#define MEMBERS "[{\"id\": 7, \"addr\": \"h:1\", \"raft_addr\": \"h:2\", \"role\": \"learner\"}]"
+
+static void membership_goes_to_raft(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', "[0, 1, \"member_add\", [\"h:1\", \"h:2\"]]");
+    message_t *add = admin_expected(f, ADMIN_ADD, 0);
+    assert_string_equal(add->admin.addr, "h:1");
+    assert_string_equal(add->admin.raft_addr, "h:2");
+    message_t given = *add;
+    given.admin.id = 44;
+    admin_result_comes(f, &given, 0);
+    answer_expected(f, 'A', "[1, 1, nil, {\"id\": 44, \"cluster\": 99, \"members\": " MEMBERS "}]");
+    admin_result_comes(f, &given, 0);
+    no_answer_expected(f);
+    client_sends(f, 'A', "[0, 2, \"member_remove\", [44]]");
+    admin_result_comes(f, admin_expected(f, ADMIN_REMOVE, 44), 0);
+    answer_expected(f, 'A', "[1, 2, nil, {\"members\": " MEMBERS "}]");
+    client_sends(f, 'A', "[0, 3, \"member_promote\", [44]]");
+    admin_result_comes(f, admin_expected(f, ADMIN_PROMOTE, 44), 0);
+    answer_expected(f, 'A', "[1, 3, nil, {\"members\": " MEMBERS "}]");
+    client_sends(f, 'A', "[0, 4, \"leader_transfer\", []]");
+    admin_result_comes(f, admin_expected(f, ADMIN_TRANSFER, 0), 0);
+    answer_expected(f, 'A', "[1, 4, nil, {\"leader\": 5}]");
+    nothing_expected(f);
+}
+
+static void membership_refusals_have_the_contracts_codes(void **state) {
+    fixture_t *f = *state;
+    static const struct {
+        int code;
+        const char *want;
+    } cases[] = {{DRAX_ENOTFOUND, "INVALID_ARGUMENT"}, {DRAX_EEXIST, "INVALID_ARGUMENT"},
+                 {DRAX_EINVAL, "INVALID_ARGUMENT"},    {DRAX_ETIMEDOUT, "TIMEOUT"},
+                 {DRAX_ENOTLEADER, "UNAVAILABLE"},     {DRAX_EPENDING, "UNAVAILABLE"},
+                 {DRAX_EAGAIN, "UNAVAILABLE"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        client_sends(f, 'A', "[0, 2, \"member_remove\", [44]]");
+        admin_result_comes(f, admin_expected(f, ADMIN_REMOVE, 44), cases[i].code);
+        error_expected(f, 'A', 2, cases[i].want);
+    }
+}
+
+static void membership_without_raft(void **state) {
+    fixture_t *f = *state;
+    f->post.boots[ACTOR_RAFT] = 0;
+    client_sends(f, 'A', "[0, 2, \"member_remove\", [44]]");
+    error_expected(f, 'A', 2, "UNAVAILABLE");
+    f->post.boots[ACTOR_RAFT] = 1;
+    client_sends(f, 'A', "[0, 3, \"member_remove\", [44]]");
+    turn_at(f, 14500);
+    error_expected(f, 'A', 3, "TIMEOUT"); /* asked, and unknown what came of it */
+}
+
+static void a_result_cannot_answer_another_kind(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    message_t message = {.kind = MESSAGE_ADMIN_RESULT};
+    message.admin.token = query_expected(f, 1);
+    message.admin.op = ADMIN_REMOVE;
+    message_comes(f, ACTOR_RAFT, &message);
+    no_answer_expected(f);
+}
+
+/* ---- refusals and limits ---- */
+
+static void bad_requests_are_refused(void **state) {
+    fixture_t *f = *state;
+    client_sends_bytes(f, 'A', (slice_t){(const uint8_t *) "", 0});
+    error_expected(f, 'A', 0, "INVALID_ARGUMENT");
+    client_sends_bytes(f, 'A', (slice_t){(const uint8_t *) "\xdd\xff\xff\xff\xff", 5});
+    error_expected(f, 'A', 0, "INVALID_ARGUMENT");
+    client_sends(f, 'A', "[0, 6, \"fly\", []]");
+    error_expected(f, 'A', 6, "UNKNOWN_METHOD");
+    client_sends(f, 'A', "[0, 7, \"put\", [\"k\"]]");
+    error_expected(f, 'A', 7, "INVALID_ARGUMENT");
+    client_sends(f, 'A', "[1, 7, nil, {}]");
+    client_sends(f, 'A', "[2, \"credit\", [1, 1]]");
+    client_sends(f, 'A', "[2, \"nothing\", []]");
+    no_answer_expected(f);
+    turn(f);
+    nothing_expected(f);
+}
+
+static void a_large_payload_is_too_large(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', "[0, 6, \"put\", [\"k\", b\"v\"*4085]]"); /* 4096 + 2 bytes */
+    error_expected(f, 'A', 6, "TOO_LARGE");
+    client_sends(f, 'A', "[0, 6, \"put\", [\"k\", b\"v\"*4083]]"); /* 4096 */
+    no_answer_expected(f);
+    client_sends(f, 'A', "[0, 6, \"put\", [\"k\", b\"v\"*4084]]");
+    error_expected(f, 'A', 6, "TOO_LARGE");
+}
+
+static void one_client_cannot_take_all(void **state) {
+    fixture_t *f = *state;
+    for (unsigned i = 0; i < LIMIT_CLIENT_PENDING; i++)
+        client_sends(f, 'A', PUT_1);
+    no_answer_expected(f);
+    client_sends(f, 'A', "[0, 9, \"get\", [\"k\"]]");
+    error_expected(f, 'A', 9, "UNAVAILABLE");
+    client_sends(f, 'A', "[0, 10, \"ping\", []]");
+    assert_int_equal(f->answer_count, ++f->answer_at);
+    client_sends(f, 'B', "[0, 9, \"get\", [\"k\"]]");
+    no_answer_expected(f);
+}
+
+/* ---- clients that do not read ---- */
+
+static void answers_not_taken_wait_in_order(void **state) {
+    fixture_t *f = *state;
+    f->refusing = 'A';
+    f->refusing_code = DRAX_EAGAIN;
+    client_sends(f, 'A', "[0, 1, \"fly\", []]");
+    client_sends(f, 'A', "[0, 2, \"fly\", []]");
+    client_sends(f, 'B', "[0, 3, \"fly\", []]");
+    error_expected(f, 'B', 3, "UNKNOWN_METHOD");
+    turn(f);
+    no_answer_expected(f);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), f->now_ms + 5);
+    f->refusing = 0;
+    client_sends(f, 'A', "[0, 4, \"fly\", []]"); /* would go, but others wait before it */
+    no_answer_expected(f);
+    turn(f);
+    error_expected(f, 'A', 1, "UNKNOWN_METHOD");
+    error_expected(f, 'A', 2, "UNKNOWN_METHOD");
+    error_expected(f, 'A', 4, "UNKNOWN_METHOD");
+    assert_true(gateway_actor_ops.deadline(f->gateway, f->now_ms) == UINT64_MAX);
+}
+
+static void answers_to_a_client_that_is_gone_are_dropped(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    f->refusing = 'A';
+    f->refusing_code = DRAX_ENOTFOUND;
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    result_comes_simple(f, 1);
+    turn(f);
+    assert_true(gateway_actor_ops.deadline(f->gateway, f->now_ms) == UINT64_MAX);
+    no_answer_expected(f);
+}
+
+static void answers_not_taken_are_bounded_and_told_once(void **state) {
+    fixture_t *f = *state;
+    f->refusing = 'A';
+    f->refusing_code = DRAX_EAGAIN;
+    /* Each answer keeps its whole envelope and a response of some tens of bytes. */
+    buffer_t huge = {0};
+    text_msgpack(&huge, "nil b\"x\"*1000000");
+    status_comes(f, 5, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        client_sends(f, 'A', GET_1);
+        turn(f);
+        uint64_t token = query_token(fake_post_find(&f->post, MESSAGE_QUERY));
+        answer_comes(f, token, "nil b\"x\"*1000000");
+        fake_post_skip(&f->post);
+    }
+    buffer_free(&huge);
+    assert_int_equal(f->log_lines, 1);
+    f->refusing = 0;
+    turn(f);
+    assert_int_equal(f->answer_count, LIMIT_CLIENT_UNSENT_BYTES / 1000013);
+}
+
+/* ---- stopping ---- */
+
+static void a_gateway_that_stops_finishes_what_it_has(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    gateway_actor_ops.stop(f->gateway, f->now_ms);
+    assert_false(gateway_actor_ops.stopped(f->gateway));
+    client_sends(f, 'A', "[0, 2, \"get\", [\"k\"]]");
+    error_expected(f, 'A', 2, "UNAVAILABLE");
+    client_sends(f, 'A', "[0, 3, \"ping\", []]");
+    assert_int_equal(f->answer_count, ++f->answer_at);
+    turn(f);
+    assert_false(gateway_actor_ops.stopped(f->gateway));
+    result_comes_simple(f, 1);
+    answer_expected(f, 'A', "[1, 1, nil, {\"revision\": 1}]");
+    assert_true(gateway_actor_ops.stopped(f->gateway));
+}
+
+static void a_gateway_that_stops_does_not_wait_for_ever(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', PUT_1);
+    gateway_actor_ops.stop(f->gateway, f->now_ms);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), f->now_ms + 2000);
+    turn_at(f, f->now_ms + 1999);
+    assert_false(gateway_actor_ops.stopped(f->gateway));
+    turn_at(f, f->now_ms + 1);
+    assert_true(gateway_actor_ops.stopped(f->gateway));
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_destroy)
+    const struct CMUnitTest tests[] = {
+        T(a_read_goes_to_storage_and_raft),
+        T(a_read_without_leader_waits_at_storage),
+        T(a_stale_read_needs_no_raft),
+        T(a_read_index_is_asked_for_again),
+        T(a_new_storage_gets_the_queries_again),
+        T(a_new_raft_is_asked_again),
+        T(reads_have_a_deadline),
+        T(ping_and_status_need_nobody),
+        T(status_tells_what_is_known),
+        T(membership_goes_to_raft),
+        T(membership_refusals_have_the_contracts_codes),
+        T(membership_without_raft),
+        T(a_result_cannot_answer_another_kind),
+        T(bad_requests_are_refused),
+        T(a_large_payload_is_too_large),
+        T(one_client_cannot_take_all),
+        T(answers_not_taken_wait_in_order),
+        T(answers_to_a_client_that_is_gone_are_dropped),
+        T(answers_not_taken_are_bounded_and_told_once),
+        T(a_gateway_that_stops_finishes_what_it_has),
+        T(a_gateway_that_stops_does_not_wait_for_ever),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,422 @@
+/* test_journal.c: the journal on a healthy disk: what was appended is there, after a restart too.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/error.h"
+#include "store/journal.h"
+#include "tests/unit/fs_faulty.h"
+#include "tests/unit/journal_model.h"
+
+#define SEGMENT 4096u
+
+typedef struct bench {
+    fs_faulty_t *disk;
+    journal_t *journal;
+    model_t model;
+    uint64_t segment_bytes;
+    char detail[512];
+} bench_t;
+
+static void bench_open(bench_t *self) {
+    const journal_options_t options = {.segment_bytes = self->segment_bytes, .salt = 99};
+    int rc = journal_open(&self->journal, fs_faulty_fs(self->disk), "j", &options, self->detail,
+                          sizeof self->detail);
+    if (rc != 0)
+        fail_msg("open: %s: %s", error_text(rc), self->detail);
+}
+
+static void bench_reopen(bench_t *self) {
+    journal_close(&self->journal);
+    bench_open(self);
+    assert_string_equal(self->detail, "");
+    assert_true(model_match(&self->model, self->model.count - 1, self->journal) >= 0);
+}
+
+static int setup(void **state) {
+    bench_t *self = calloc(1, sizeof *self);
+    assert_non_null(self);
+    self->segment_bytes = SEGMENT;
+    self->disk = fs_faulty_new(1);
+    const fs_t *fs = fs_faulty_fs(self->disk);
+    assert_int_equal(fs->mkdir(fs->self, "j"), 0);
+    model_init(&self->model);
+    bench_open(self);
+    *state = self;
+    return 0;
+}
+
+static int teardown(void **state) {
+    bench_t *self = *state;
+    journal_close(&self->journal);
+    fs_faulty_destroy(&self->disk);
+    model_free(&self->model);
+    free(self);
+    return 0;
+}
+
+/* Appends entries first .. last of `term`, as one batch. */
+static void append(bench_t *self, uint64_t first, uint64_t last, uint64_t term) {
+    entries_t entries = {0};
+    for (uint64_t index = first; index <= last; index++) {
+        entry_t entry = model_entry(index, term);
+        assert_int_equal(entries_push(&entries, &entry), 0);
+        entry_clear(&entry);
+        model_append(&self->model, index, term);
+    }
+    assert_int_equal(journal_append(self->journal, false, 0, 0, entries.items, entries.count), 0);
+    entries_clear(&entries);
+}
+
+static void check(bench_t *self) {
+    assert_true(model_match(&self->model, self->model.count - 1, self->journal) >= 0);
+}
+
+static void test_new(void **state) {
+    bench_t *self = *state;
+    assert_int_equal(journal_first_index(self->journal), 1);
+    assert_int_equal(journal_last_index(self->journal), 0);
+    assert_int_equal(journal_term(self->journal), 0);
+    assert_int_equal(journal_time_ms(self->journal), 0);
+    assert_int_equal(journal_term_at(self->journal, 0), 0);
+    assert_int_equal(journal_bytes_from(self->journal, 1), 0);
+    size_t count;
+    const term_run_t *runs = journal_runs(self->journal, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(runs[0].index, 0);
+    entries_t entries = {0};
+    assert_int_equal(journal_read(self->journal, 0, 1, &entries), DRAX_ECOMPACTED);
+    assert_int_equal(journal_read(self->journal, 1, 1, &entries), DRAX_ENOTFOUND);
+    assert_int_equal(journal_append(self->journal, false, 0, 0, NULL, 0), 0);
+    bench_reopen(self);
+}
+
+static void test_hard_state(void **state) {
+    bench_t *self = *state;
+    model_hard_state(&self->model, 7, 42);
+    assert_int_equal(journal_append(self->journal, true, 7, 42, NULL, 0), 0);
+    check(self);
+    assert_int_equal(journal_sync(self->journal), 0);
+    bench_reopen(self);
+    model_hard_state(&self->model, 8, 0);
+    assert_int_equal(journal_append(self->journal, true, 8, 0, NULL, 0), 0);
+    bench_reopen(self);
+}
+
+static void test_append_many_segments(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 1, 1);
+    append(self, 2, 60, 1); /* several segments in one batch */
+    check(self);
+    append(self, 61, 61, 2);
+    append(self, 62, 200, 3);
+    check(self);
+    assert_int_equal(journal_sync(self->journal), 0);
+    bench_reopen(self);
+    append(self, 201, 210, 3);
+    check(self);
+    bench_reopen(self);
+    size_t count;
+    const term_run_t *runs = journal_runs(self->journal, &count);
+    assert_int_equal(count, 4);
+    assert_int_equal(runs[1].index, 1);
+    assert_int_equal(runs[2].index, 61);
+    assert_int_equal(runs[3].index, 62);
+    assert_int_equal(runs[3].term, 3);
+    assert_int_equal(journal_time_ms(self->journal), 210 * 10 + 3);
+    uint64_t before = UINT64_MAX;
+    for (uint64_t index = 1; index <= 211; index++) {
+        uint64_t bytes = journal_bytes_from(self->journal, index);
+        assert_true(bytes <= before);
+        before = bytes;
+    }
+    assert_int_equal(before, 0);
+}
+
+static void test_truncate(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 50, 1);
+    append(self, 45, 60, 2);
+    check(self);
+    append(self, 20, 20, 3); /* back over several segments */
+    check(self);
+    assert_int_equal(journal_time_ms(self->journal), 20 * 10 + 3);
+    append(self, 21, 40, 3);
+    append(self, 40, 40, 4);
+    append(self, 41, 80, 4);
+    check(self);
+    bench_reopen(self);
+    append(self, 1, 2, 5); /* all of it */
+    check(self);
+    bench_reopen(self);
+    assert_int_equal(journal_last_index(self->journal), 2);
+}
+
+static void test_bad_arguments(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 5, 1);
+    entry_t entry = model_entry(7, 1);
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
+    entry.index = 0;
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
+    entry_t two[2] = {entry, entry};
+    two[0].index = two[1].index = 6;
+    assert_int_equal(journal_append(self->journal, false, 0, 0, two, 2), DRAX_EINVAL);
+    entry.index = 6;
+    entry.kind = (entry_kind_t) 9;
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
+    entry_clear(&entry);
+    entry = (entry_t){.index = 6, .kind = ENTRY_BLOCK};
+    entry.payload = payload_new(LIMIT_ENTRY_BYTES + 1);
+    assert_non_null(entry.payload);
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_ETOOLARGE);
+    entry_clear(&entry);
+    check(self);
+    bench_reopen(self);
+}
+
+static void test_largest_entry(void **state) {
+    bench_t *self = *state;
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_BLOCK};
+    entry.payload = payload_new(LIMIT_ENTRY_BYTES);
+    assert_non_null(entry.payload);
+    memset(payload_bytes(entry.payload), 0x5a, LIMIT_ENTRY_BYTES);
+    assert_int_equal(journal_append(self->journal, true, 1, 1, &entry, 1), 0);
+    assert_int_equal(journal_sync(self->journal), 0);
+    journal_close(&self->journal);
+    bench_open(self);
+    entries_t entries = {0};
+    assert_int_equal(journal_read(self->journal, 1, 0, &entries), 0);
+    assert_int_equal(entries.count, 1);
+    assert_int_equal(payload_size(entries.items[0].payload), LIMIT_ENTRY_BYTES);
+    assert_memory_equal(payload_data(entries.items[0].payload), payload_data(entry.payload),
+                        LIMIT_ENTRY_BYTES);
+    entries_clear(&entries);
+    entry_clear(&entry);
+}
+
+static void test_read_bounds(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 100, 1);
+    entries_t entries = {0};
+    assert_int_equal(journal_read(self->journal, 10, UINT64_MAX, &entries), 0);
+    assert_int_equal(entries.count, 91);
+    entries_clear(&entries);
+    assert_int_equal(journal_read(self->journal, 10, 0, &entries), 0);
+    assert_int_equal(entries.count, 1);
+    assert_int_equal(entries.items[0].index, 10);
+    entries_clear(&entries);
+    assert_int_equal(journal_read(self->journal, 100, UINT64_MAX, &entries), 0);
+    assert_int_equal(entries.count, 1);
+    entries_clear(&entries);
+    assert_int_equal(journal_read(self->journal, 101, 1, &entries), DRAX_ENOTFOUND);
+}
+
+static unsigned segment_files(bench_t *self) {
+    unsigned count = 0;
+    char path[64];
+    for (unsigned sequence = 1; sequence < 200; sequence++) {
+        (void) snprintf(path, sizeof path, "j/%016x.seg", sequence);
+        count += fs_faulty_size(self->disk, path) >= 0;
+    }
+    return count;
+}
+
+static void test_compact(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 100, 1);
+    append(self, 101, 200, 2);
+    unsigned before = segment_files(self);
+    assert_int_equal(journal_compact(self->journal, 0), 0);
+    assert_int_equal(segment_files(self), before);
+    model_compact(&self->model, 120);
+    assert_int_equal(journal_compact(self->journal, 120), 0);
+    assert_true(segment_files(self) < before);
+    assert_true(journal_first_index(self->journal) > 60);
+    check(self);
+    bench_reopen(self);
+    uint64_t first = journal_first_index(self->journal);
+    entries_t entries = {0};
+    assert_int_equal(journal_read(self->journal, first - 1, 1, &entries), DRAX_ECOMPACTED);
+    model_compact(&self->model, 200);
+    assert_int_equal(journal_compact(self->journal, 200), 0);
+    assert_int_equal(segment_files(self), 1);
+    check(self);
+    bench_reopen(self);
+    append(self, 201, 220, 2);
+    bench_reopen(self);
+    assert_true(journal_first_index(self->journal) > first);
+}
+
+/* What a later segment took back, an earlier one may no longer be there to hold. */
+static void test_compact_after_truncate(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 100, 1);
+    append(self, 50, 120, 2);
+    model_compact(&self->model, 49);
+    assert_int_equal(journal_compact(self->journal, 49), 0);
+    check(self);
+    assert_int_equal(journal_first_index(self->journal), 50);
+    bench_reopen(self);
+    assert_int_equal(journal_first_index(self->journal), 50);
+    assert_int_equal(journal_term_at(self->journal, 49), 1);
+}
+
+static void test_reset(void **state) {
+    bench_t *self = *state;
+    model_hard_state(&self->model, 3, 1);
+    assert_int_equal(journal_append(self->journal, true, 3, 1, NULL, 0), 0);
+    append(self, 1, 100, 1);
+    model_reset(&self->model, 300, 2);
+    assert_int_equal(journal_reset(self->journal, 300, 2), 0);
+    check(self);
+    assert_int_equal(segment_files(self), 1);
+    assert_int_equal(journal_first_index(self->journal), 301);
+    assert_int_equal(journal_last_index(self->journal), 300);
+    assert_int_equal(journal_time_ms(self->journal), 0);
+    bench_reopen(self);
+    append(self, 301, 330, 3);
+    bench_reopen(self);
+    model_reset(&self->model, 10, 1); /* backwards, too */
+    assert_int_equal(journal_reset(self->journal, 10, 1), 0);
+    bench_reopen(self);
+}
+
+static void reserve(bench_t *self, int expected) {
+    journal_reserve_t *job = journal_reserve_begin(self->journal);
+    assert_non_null(job);
+    assert_null(journal_reserve_begin(self->journal));
+    journal_reserve_run(job);
+    assert_int_equal(journal_reserve_end(self->journal, &job), expected);
+    assert_null(job);
+}
+
+static void test_reserve(void **state) {
+    bench_t *self = *state;
+    reserve(self, 0);
+    assert_int_equal(fs_faulty_size(self->disk, "j/spare"), SEGMENT);
+    assert_null(journal_reserve_begin(self->journal));
+    bench_reopen(self); /* adopted */
+    assert_null(journal_reserve_begin(self->journal));
+    fs_faulty_limit(self->disk, fs_faulty_used(self->disk));
+    for (uint64_t term = 1; fs_faulty_size(self->disk, "j/spare") >= 0; term++) {
+        model_hard_state(&self->model, term, 1);
+        assert_int_equal(journal_append(self->journal, true, term, 1, NULL, 0), 0);
+    }
+    check(self);
+    assert_false(journal_no_space(self->journal));
+    reserve(self, DRAX_ENOSPC);
+    assert_true(journal_no_space(self->journal));
+    assert_int_equal(fs_faulty_size(self->disk, "j/spare.tmp"), -1);
+    fs_faulty_limit(self->disk, 0);
+    reserve(self, 0);
+    assert_false(journal_no_space(self->journal));
+    bench_reopen(self);
+}
+
+static void test_leftovers(void **state) {
+    bench_t *self = *state;
+    const fs_t *fs = fs_faulty_fs(self->disk);
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, "j/spare.tmp", true, &file), 0);
+    fs->close(&file);
+    assert_int_equal(fs->open(fs->self, "j/0000000000000002.tmp", true, &file), 0);
+    fs->close(&file);
+    assert_int_equal(fs->open(fs->self, "j/spare", true, &file), 0); /* of another size */
+    fs->close(&file);
+    assert_int_equal(fs->open(fs->self, "j/README", true, &file), 0);
+    fs->close(&file);
+    bench_reopen(self);
+    assert_int_equal(fs_faulty_size(self->disk, "j/spare.tmp"), -1);
+    assert_int_equal(fs_faulty_size(self->disk, "j/0000000000000002.tmp"), -1);
+    assert_int_equal(fs_faulty_size(self->disk, "j/spare"), -1);
+    assert_int_equal(fs_faulty_size(self->disk, "j/README"), 0);
+}
+
+/* A different segment size from one start to the next, and entries beyond a point's distance. */
+static void test_segment_size_changes(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 40, 1);
+    self->segment_bytes = 1u << 20;
+    bench_reopen(self);
+    append(self, 41, 500, 1);
+    check(self);
+    bench_reopen(self);
+    append(self, 450, 510, 2);
+    check(self);
+    bench_reopen(self);
+    self->segment_bytes = SEGMENT;
+    bench_reopen(self);
+}
+
+/* The real file system: 128 MiB open in well under a second (the bound is wide for busy machines).
+ */
+static void test_posix_large(void **state) {
+    (void) state;
+    char directory[] = "/tmp/drax-journal-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    const fs_t *fs = fs_posix();
+    journal_t *journal;
+    char detail[512];
+    assert_int_equal(journal_open(&journal, fs, directory, NULL, detail, sizeof detail), 0);
+    payload_t *payload = payload_new(64u << 10);
+    assert_non_null(payload);
+    memset(payload_bytes(payload), 0xa5, payload_size(payload));
+    const uint64_t count = 2048;
+    for (uint64_t index = 1; index <= count;) {
+        entry_t entries[16];
+        for (size_t i = 0; i < 16; i++)
+            entries[i] =
+                (entry_t){.index = index++, .term = 1, .kind = ENTRY_BLOCK, .payload = payload};
+        assert_int_equal(journal_append(journal, false, 0, 0, entries, 16), 0);
+    }
+    assert_int_equal(journal_sync(journal), 0);
+    payload_unref(&payload);
+    journal_close(&journal);
+    struct timespec from;
+    struct timespec to;
+    (void) clock_gettime(CLOCK_MONOTONIC, &from);
+    assert_int_equal(journal_open(&journal, fs, directory, NULL, detail, sizeof detail), 0);
+    (void) clock_gettime(CLOCK_MONOTONIC, &to);
+    double seconds =
+        (double) (to.tv_sec - from.tv_sec) + 1e-9 * (double) (to.tv_nsec - from.tv_nsec);
+    print_message("128 MiB opened in %.3f s\n", seconds);
+    assert_true(seconds < 5);
+    assert_int_equal(journal_last_index(journal), count);
+    entries_t entries = {0};
+    assert_int_equal(journal_read(journal, 1000, 1u << 20, &entries), 0);
+    assert_int_equal(entries.count, 15);
+    entries_clear(&entries);
+    assert_int_equal(journal_compact(journal, count), 0);
+    journal_close(&journal);
+    assert_int_equal(fs->remove_tree(fs->self, directory), 0);
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(test_new),
+        CASE(test_hard_state),
+        CASE(test_append_many_segments),
+        CASE(test_truncate),
+        CASE(test_bad_arguments),
+        CASE(test_largest_entry),
+        CASE(test_read_bounds),
+        CASE(test_compact),
+        CASE(test_compact_after_truncate),
+        CASE(test_reset),
+        CASE(test_reserve),
+        CASE(test_leftovers),
+        CASE(test_segment_size_changes),
+        cmocka_unit_test(test_posix_large),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
