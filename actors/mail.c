@@ -20,6 +20,7 @@ typedef struct waiting {
 typedef struct {
     link_outlet_t *outlet; /* NULL: not a neighbour of this actor */
     uint64_t boot;         /* 0: not there */
+    uint64_t lost;         /* the boot it had when it was given up */
     bool knows;            /* it has spoken to this boot */
     waiting_t *first, **last;
     size_t count;
@@ -48,6 +49,14 @@ struct mail {
 
 /* ---- sending ---- */
 
+static message_t hello_make(const mail_t *self, actor_t to, bool reply) {
+    return (message_t){.kind = MESSAGE_HELLO,
+                       .actor = self->options.actor,
+                       .from_boot = self->options.boot,
+                       .to_boot = self->neighbours[to].boot,
+                       .hello = {.actor = self->options.actor, .reply = reply}};
+}
+
 /* DRAX_EAGAIN: not now. Anything else cannot be helped by waiting. */
 static int send_now(mail_t *self, actor_t to, const message_t *message) {
     int rc = link_send(self->neighbours[to].outlet, message);
@@ -68,27 +77,37 @@ static void waiting_clear(neighbour_t *neighbour) {
     neighbour->count = 0;
 }
 
-static void neighbour_lose(mail_t *self, actor_t actor, const char *why) {
-    neighbour_t *neighbour = &self->neighbours[actor];
-    log_error(self->options.log, "%s: neighbour counts as gone neighbour=%s", why, actor_name(actor));
-    waiting_clear(neighbour);
-    neighbour->boot = 0;
-}
-
-static void waiting_push(mail_t *self, actor_t actor, message_t *message) {
-    neighbour_t *neighbour = &self->neighbours[actor];
-    waiting_t *item = neighbour->count < MAIL_WAITING_MAX ? malloc(sizeof *item) : NULL;
-    if (!item) {
-        message_clear(message);
-        neighbour_lose(self, actor, "too much waits for it");
-        return;
-    }
+static bool waiting_add(neighbour_t *neighbour, message_t *message) {
+    waiting_t *item = malloc(sizeof *item);
+    if (!item)
+        return false;
     item->message = *message;
     item->next = NULL;
     memset(message, 0, sizeof *message);
     *neighbour->last = item;
     neighbour->last = &item->next;
     neighbour->count++;
+    return true;
+}
+
+/* Gives up what waits for a neighbour. It may live, so it is told to begin again with a HELLO that knows no
+ * boot, before anything else that will be sent to it. */
+static void neighbour_lose(mail_t *self, actor_t actor, const char *why) {
+    neighbour_t *neighbour = &self->neighbours[actor];
+    log_error(self->options.log, "%s: neighbour counts as gone neighbour=%s", why, actor_name(actor));
+    waiting_clear(neighbour);
+    neighbour->lost = neighbour->boot;
+    neighbour->boot = 0;
+    message_t hello = hello_make(self, actor, false);
+    (void) waiting_add(neighbour, &hello); /* else mail_turn sends one */
+}
+
+static void waiting_push(mail_t *self, actor_t actor, message_t *message) {
+    neighbour_t *neighbour = &self->neighbours[actor];
+    if (neighbour->count < MAIL_WAITING_MAX && waiting_add(neighbour, message))
+        return;
+    message_clear(message);
+    neighbour_lose(self, actor, "too much waits for it");
 }
 
 static void waiting_flush(mail_t *self, actor_t actor) {
@@ -141,13 +160,8 @@ static uint64_t post_boot(void *hint, actor_t neighbour) {
 }
 
 static void hello_send(mail_t *self, actor_t to, bool reply) {
-    neighbour_t *neighbour = &self->neighbours[to];
-    message_t message = {.kind = MESSAGE_HELLO,
-                         .actor = self->options.actor,
-                         .from_boot = self->options.boot,
-                         .to_boot = neighbour->boot,
-                         .hello = {.actor = self->options.actor, .reply = reply}};
-    (void) link_send(neighbour->outlet, &message); /* repeated until it is answered */
+    message_t message = hello_make(self, to, reply);
+    (void) link_send(self->neighbours[to].outlet, &message); /* repeated until it is answered */
 }
 
 /* ---- peers ---- */
@@ -235,7 +249,8 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
     bool knows = message->to_boot == self->options.boot;
     bool anew = neighbour->boot != message->from_boot || (neighbour->knows && !message->to_boot);
     if (anew) {
-        waiting_clear(neighbour);
+        if (neighbour->boot || message->from_boot != neighbour->lost)
+            waiting_clear(neighbour); /* else nothing waits but the HELLO for who was given up */
         neighbour->boot = message->from_boot;
         neighbour->knows = false;
     }
@@ -303,7 +318,7 @@ static int mail_turn(void *hint, uint64_t now_ms) {
         neighbour_t *neighbour = &self->neighbours[actor];
         if (!neighbour->outlet)
             continue;
-        if (!neighbour->boot && hello)
+        if (!neighbour->boot && hello && !neighbour->first)
             hello_send(self, actor, false);
         waiting_flush(self, actor);
     }

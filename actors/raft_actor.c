@@ -251,6 +251,7 @@ static void opened_receive(raft_actor_t *self, const message_opened_t *opened, u
         log_error(self->log, "cannot start from what storage holds: %s", error_text(rc));
         raft_destroy(&self->core);
         self->phase = RAFT_WAITING;
+        self->fatal = rc;
         return;
     }
     self->phase = RAFT_RUNNING;
@@ -431,6 +432,8 @@ static void raft_peer_event(void *hint, uint64_t peer, bool up, uint64_t now_ms)
 
 static int raft_turn(void *hint, uint64_t now_ms) {
     raft_actor_t *self = hint;
+    if (self->fatal)
+        return self->fatal;
     if (self->core) {
         raft_tick(self->core, now_ms);
         raft_admin_turn(self, now_ms);

@@ -35,6 +35,7 @@ struct raft_actor {
     const post_t *post;
     const log_t *log;
     raft_phase_t phase;
+    int fatal; /* not 0: the turn returns it */
     uint64_t random; /* splitmix64's state */
     uint64_t cluster, node;
     config_t hint; /* peers to reach until the log names them */

@@ -108,6 +108,12 @@ void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uin
     self->post->local(self->post->self, ACTOR_RAFT, &out);
 }
 
+void storage_sessions_close(storage_actor_t *self) {
+    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
+        if (self->sessions[i].id)
+            session_close(self, &self->sessions[i]);
+}
+
 /* ---- receiving ---- */
 
 static void staged_send(storage_actor_t *self, uint64_t session, uint64_t chunk, bool last, int code) {
@@ -186,12 +192,19 @@ static void stage_done(worker_job_t *job) {
     }
 }
 
+/* Is the snapshot of no use: applied already, or in the log, whose later entries it would take away? */
+static bool superseded(const storage_actor_t *self, const message_snapshot_t *snapshot) {
+    return snapshot->index <= state_applied(self->state) ||
+           (snapshot->index <= journal_last_index(self->journal) &&
+            journal_term_at(self->journal, snapshot->index) == snapshot->snapshot_term);
+}
+
 void storage_snapshot_chunk(storage_actor_t *self, message_t *message) {
     staging_t *staging = &self->staging;
     const message_snapshot_t *chunk = &message->snapshot;
     if (!self->opened || staging->busy || self->install_due)
         return; /* raft asks again */
-    if (chunk->index <= state_applied(self->state)) {
+    if (superseded(self, chunk)) {
         staged_send(self, chunk->session, chunk->chunk, false, DRAX_EEXIST);
         return;
     }
@@ -229,9 +242,7 @@ static int install(storage_actor_t *self) {
     if (rc)
         return rc;
     self->current = current;
-    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
-        if (self->sessions[i].id)
-            session_close(self, &self->sessions[i]);
+    storage_sessions_close(self);
     state_close(&self->state);
     rc = state_open(&self->state, &staging->kv);
     if (rc)
@@ -254,6 +265,12 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
             session_close(self, &self->sessions[i]);
     if (!self->install_due || self->flushing)
         return 0;
+    if (superseded(self, &self->staging.chunk.snapshot)) { /* entries came first, of a new leader */
+        self->install_due = false;
+        staged_send(self, self->staging.session, self->staging.chunk.snapshot.chunk, false, DRAX_EEXIST);
+        staging_drop(self);
+        return 0;
+    }
     int rc = install(self);
     if (rc) {
         log_error(self->log, "cannot install a snapshot: %s", error_text(rc));
@@ -275,7 +292,5 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
 
 void storage_snapshots_clear(storage_actor_t *self) {
     staging_drop(self);
-    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
-        if (self->sessions[i].id)
-            session_close(self, &self->sessions[i]);
+    storage_sessions_close(self);
 }

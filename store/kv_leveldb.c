@@ -6,6 +6,7 @@
  *   paranoid_checks, verify_checksums   damage is an error, never a wrong or missing value
  *   block cache and write buffer        small: a whole node with a million keys has to stay small
  *   Bloom filter                        most lookups of the state are for keys that do not exist
+ *   few open tables of 1 MiB            LevelDB maps open tables into memory: bounds that to 80 MiB
  *   fill_cache off in iterators         a long scan must not push the working set out
  *
  * Invariant: after a write that failed nothing more is written to the same open database. LevelDB
@@ -27,6 +28,8 @@
 #define CACHE_BYTES (16u << 20)
 #define WRITE_BUFFER_BYTES (4u << 20)
 #define BLOOM_BITS 10
+#define TABLE_BYTES (1u << 20)
+#define OPEN_FILES (80 + 10) /* tables open, and LevelDB's other files */
 
 typedef struct store {
     kv_t kv;
@@ -348,6 +351,8 @@ int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
     leveldb_options_set_cache(self->options, self->cache);
     leveldb_options_set_filter_policy(self->options, self->bloom);
     leveldb_options_set_write_buffer_size(self->options, WRITE_BUFFER_BYTES);
+    leveldb_options_set_max_file_size(self->options, TABLE_BYTES);
+    leveldb_options_set_max_open_files(self->options, OPEN_FILES);
     self->get_options = leveldb_readoptions_create();
     leveldb_readoptions_set_verify_checksums(self->get_options, 1);
     self->write_options = leveldb_writeoptions_create();

@@ -1,0 +1,812 @@
+/* test_storage_actor.c: the actor that owns the disk, on a real one in a temporary home, with raft
+ * and gateway played: what it acknowledges is durable, what it applies is committed, and a full
+ * disk or a lost file is told apart from the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "actors/storage_actor.h"
+#include "broker/block.h"
+#include "broker/error.h"
+#include "broker/rpc.h"
+#include "fake_post.h"
+#include "kv_helper.h"
+#include "text_msgpack.h"
+
+#define CLUSTER 77u
+#define NODE 5u
+#define BOOT 1000u
+#define SEGMENT_BYTES 65536u
+
+typedef struct {
+    temp_dir_t home;
+    fake_post_t post;
+    storage_actor_t *storage;
+    log_t log;
+    uint64_t now_ms;
+    uint64_t seq; /* of the last WRITE of this OPEN */
+} fixture_t;
+
+/* Files cannot be made while set: what a journal meets first on a full disk. */
+static bool disk_full;
+/* As kv_faulty_new counts. */
+static long kv_calls_left = -1;
+static fs_t fs;
+
+static int open_unless_full(void *self, const char *path, bool create, fs_file_t **out) {
+    return create && disk_full ? DRAX_ENOSPC : fs_posix()->open(self, path, create, out);
+}
+
+static int kv_open(kv_t **out, const char *directory, bool create) {
+    int rc = kv_leveldb_open(out, directory, create);
+    if (rc == 0)
+        *out = kv_faulty_new(*out, &kv_calls_left, DRAX_ENOSPC);
+    return rc;
+}
+
+static void log_nothing(void *hint, log_level_t level, const char *actor, const char *text) {
+    (void) hint;
+    (void) level;
+    (void) actor;
+    (void) text;
+}
+
+static int start(fixture_t *f) {
+    char detail[512];
+    storage_options_t options = {.home = f->home.path,
+                                 .fs = &fs,
+                                 .post = &f->post.post,
+                                 .log = &f->log,
+                                 .kv_open = kv_open,
+                                 .seed = 3,
+                                 .segment_bytes = SEGMENT_BYTES};
+    return storage_actor_new(&f->storage, &options, detail, sizeof detail);
+}
+
+static void fixture_init(fixture_t *f) {
+    fs = *fs_posix();
+    fs.open = open_unless_full;
+    disk_full = false;
+    kv_calls_left = -1;
+    temp_dir_make(&f->home);
+    fake_post_init(&f->post, ACTOR_STORAGE);
+    f->log = (log_t){LOG_LEVEL_ERROR, "storage", log_nothing, NULL};
+    f->now_ms = 100000;
+    assert_int_equal(start(f), 0);
+}
+
+static void fixture_clear(fixture_t *f) {
+    disk_full = false;
+    kv_calls_left = -1;
+    storage_actor_destroy(&f->storage);
+    fake_post_clear(&f->post);
+    temp_dir_remove(&f->home);
+}
+
+static int setup(void **state) {
+    fixture_t *f = calloc(1, sizeof *f);
+    if (!f)
+        return -1;
+    *state = f;
+    fixture_init(f);
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture_clear(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- what comes in ---- */
+
+static void comes(fixture_t *f, actor_t from, message_t *message) {
+    message->actor = from;
+    message->from_boot = f->post.boots[from];
+    storage_actor_ops.receive(f->storage, message, f->now_ms);
+    assert_int_equal(message->kind, MESSAGE_NONE);
+}
+
+static void turn(fixture_t *f) {
+    assert_int_equal(storage_actor_ops.turn(f->storage, f->now_ms), 0);
+}
+
+static void turns_until(fixture_t *f, uint64_t now_ms) {
+    for (; f->now_ms < now_ms; f->now_ms += 50)
+        turn(f);
+    turn(f);
+}
+
+static message_opened_t *open_now(fixture_t *f) {
+    message_t message = {.kind = MESSAGE_OPEN};
+    f->seq = 0;
+    comes(f, ACTOR_RAFT, &message);
+    message_t *opened = fake_post_find(&f->post, MESSAGE_OPENED);
+    assert_non_null(opened);
+    return &opened->opened;
+}
+
+static message_opened_t *format(fixture_t *f) {
+    message_t message = {.kind = MESSAGE_FORMAT, .format = {.cluster = CLUSTER, .node = NODE}};
+    message.format.hint.count = 1;
+    message.format.hint.members[0] = (member_t){9, MEMBER_VOTER, "h:1", "h:2"};
+    comes(f, ACTOR_RAFT, &message);
+    return open_now(f);
+}
+
+static void restart(fixture_t *f) {
+    storage_actor_destroy(&f->storage);
+    fake_post_skip(&f->post);
+    assert_int_equal(start(f), 0);
+}
+
+/* A block of one command. */
+static entry_t block_entry(uint64_t index, uint64_t term, uint64_t node, uint64_t seq,
+                           uint64_t prev, const char *command) {
+    buffer_t bytes = {0}, text = {0};
+    text_msgpack(&text, command);
+    block_begin(&bytes, node, node ? BOOT : 0, seq, prev, 1);
+    block_add(&bytes, (slice_t){text.data, text.size});
+    entry_t entry = {.index = index, .term = term, .time_ms = 1000 + index, .kind = ENTRY_BLOCK};
+    entry.payload = buffer_take(&bytes);
+    buffer_free(&bytes);
+    buffer_free(&text);
+    assert_non_null(entry.payload);
+    return entry;
+}
+
+static entry_t put_entry(uint64_t index, uint64_t term, uint64_t seq, const char *value) {
+    char command[128];
+    snprintf(command, sizeof command, "[0, 1, \"put\", [\"k\", \"%s\"]]", value);
+    return block_entry(index, term, NODE, seq, seq - 1, command);
+}
+
+/* A WRITE of one entry (taken over), or of none. */
+static void write_comes(fixture_t *f, entry_t *entry, uint64_t term, uint64_t commit) {
+    message_t message = {.kind = MESSAGE_WRITE};
+    message.write.seq = ++f->seq;
+    message.write.has_hard_state = true;
+    message.write.term = term;
+    message.write.vote = NODE;
+    message.write.commit = commit;
+    if (entry) {
+        assert_int_equal(entries_push(&message.write.entries, entry), 0);
+        entry_clear(entry);
+    }
+    comes(f, ACTOR_RAFT, &message);
+}
+
+static void put_comes(fixture_t *f, uint64_t index, uint64_t seq, const char *value,
+                      uint64_t commit) {
+    entry_t entry = put_entry(index, 1, seq, value);
+    write_comes(f, &entry, 1, commit);
+}
+
+static void commit_comes(fixture_t *f, uint64_t commit) {
+    message_t message = {.kind = MESSAGE_WRITE, .write = {.commit = commit}};
+    comes(f, ACTOR_RAFT, &message);
+}
+
+static void query_comes(fixture_t *f, uint64_t read_id, uint64_t token) {
+    buffer_t batch = {0}, request = {0};
+    text_msgpack(&request, read_id ? "[0, 1, \"get\", [\"k\"]]"
+                                   : "[0, 1, \"get\", [\"k\", {\"stale\": true}]]");
+    batch_begin(&batch, 1);
+    batch_add(&batch, token, (slice_t){request.data, request.size});
+    message_t message = {.kind = MESSAGE_QUERY, .batch = {.read_id = read_id}};
+    message.batch.payload = buffer_take(&batch);
+    buffer_free(&batch);
+    buffer_free(&request);
+    comes(f, ACTOR_GATEWAY, &message);
+}
+
+static void read_ready_comes(fixture_t *f, uint64_t read_id, uint64_t index) {
+    message_t message = {
+        .kind = MESSAGE_READ_READY,
+        .read = {.boot = f->post.boots[ACTOR_GATEWAY], .read_id = read_id, .index = index}};
+    comes(f, ACTOR_RAFT, &message);
+}
+
+static void clock_comes(fixture_t *f, uint64_t time_ms, bool leader) {
+    message_t message = {.kind = MESSAGE_CLOCK, .clock = {.time_ms = time_ms, .leader = leader}};
+    comes(f, ACTOR_RAFT, &message);
+}
+
+/* ---- what must have gone out ---- */
+
+static void written_expected(fixture_t *f, uint64_t seq) {
+    message_t *written = fake_post_find(&f->post, MESSAGE_WRITTEN);
+    assert_non_null(written);
+    assert_int_equal(written->written.seq, seq);
+}
+
+static void result_expected(fixture_t *f, message_kind_t kind, uint64_t seq) {
+    message_t *result = fake_post_find(&f->post, kind);
+    assert_non_null(result);
+    assert_int_equal(result->batch.boot, BOOT);
+    assert_int_equal(result->batch.seq, seq);
+}
+
+static bool bytes_contain(slice_t bytes, const char *text) {
+    return memmem(bytes.data, bytes.size, text, strlen(text)) != NULL;
+}
+
+/* The next ANSWER is to `token` and contains `text`. */
+static void answer_expected(fixture_t *f, uint64_t token, const char *text) {
+    message_t *answer = fake_post_find(&f->post, MESSAGE_ANSWER);
+    assert_non_null(answer);
+    batch_t batch;
+    uint64_t got;
+    slice_t bytes;
+    assert_int_equal(batch_open(&batch, payload_slice(answer->batch.payload)), 0);
+    assert_int_equal(batch_next(&batch, &got, &bytes), 1);
+    assert_int_equal(got, token);
+    assert_true(bytes_contain(bytes, text));
+}
+
+static void stale_value_expected(fixture_t *f, const char *text) {
+    fake_post_skip(&f->post);
+    query_comes(f, 0, 42);
+    turn(f);
+    answer_expected(f, 42, text);
+}
+
+/* ---- a new home ---- */
+
+static void a_home_is_formatted_once(void **state) {
+    fixture_t *f = *state;
+    assert_false(open_now(f)->formatted);
+    message_opened_t *opened = format(f);
+    assert_true(opened->formatted);
+    assert_int_equal(opened->cluster, CLUSTER);
+    assert_int_equal(opened->node, NODE);
+    assert_int_equal(opened->first_index, 1);
+    assert_int_equal(opened->last_index, 0);
+    assert_int_equal(opened->hint.count, 1);
+    message_t message = {.kind = MESSAGE_FORMAT, .format = {.cluster = 1, .node = 2}};
+    comes(f, ACTOR_RAFT, &message); /* too late */
+    assert_int_equal(open_now(f)->cluster, CLUSTER);
+    restart(f);
+    opened = open_now(f);
+    assert_true(opened->formatted);
+    assert_int_equal(opened->node, NODE);
+    assert_int_equal(opened->hint.count, 1);
+    assert_int_equal(opened->hint.members[0].id, 9);
+}
+
+/* ---- writes ---- */
+
+static void writes_are_answered_once_a_turn(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "a", 0);
+    put_comes(f, 2, 2, "b", 0);
+    write_comes(f, NULL, 4, 0);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_WRITTEN), 0);
+    turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_WRITTEN), 1);
+    written_expected(f, 3);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_RESULT), 0); /* not committed */
+    restart(f);
+    message_opened_t *opened = open_now(f);
+    assert_int_equal(opened->last_index, 2);
+    assert_int_equal(opened->term, 4);
+    assert_int_equal(opened->vote, NODE);
+    assert_int_equal(opened->applied, 0);
+    assert_int_equal(opened->time_ms, 1002);
+}
+
+static void writes_before_open_are_dropped(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "a", 0);
+    turn(f);
+    storage_actor_ops.neighbour(f->storage, ACTOR_RAFT, f->now_ms); /* another life of raft */
+    fake_post_skip(&f->post);
+    put_comes(f, 2, 2, "b", 2);
+    turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_WRITTEN), 0);
+    assert_int_equal(open_now(f)->last_index, 1);
+    put_comes(f, 2, 2, "b", 2); /* counted anew */
+    turn(f);
+    written_expected(f, 1);
+}
+
+static void a_missing_write_ends_the_process(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "a", 0);
+    f->seq++;
+    put_comes(f, 2, 2, "b", 0);
+    assert_int_equal(storage_actor_ops.turn(f->storage, f->now_ms), DRAX_EPROTO);
+}
+
+static void a_conflicting_tail_is_replaced(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "a", 1);
+    put_comes(f, 2, 2, "old", 1);
+    put_comes(f, 3, 3, "older", 1);
+    turn(f);
+    entry_t entry = put_entry(2, 2, 2, "new");
+    write_comes(f, &entry, 2, 2);
+    turn(f);
+    written_expected(f, 3);
+    stale_value_expected(f, "new");
+    message_opened_t *opened = open_now(f);
+    assert_int_equal(opened->last_index, 2);
+    assert_int_equal(opened->applied, 2);
+    /* What is applied is not taken back. */
+    entry = put_entry(2, 3, 2, "never");
+    write_comes(f, &entry, 3, 2);
+    assert_int_equal(storage_actor_ops.turn(f->storage, f->now_ms), DRAX_EPROTO);
+}
+
+/* ---- applying ---- */
+
+static void what_is_committed_is_applied(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 0);
+    turn(f);
+    fake_post_skip(&f->post);
+    commit_comes(f, 1);
+    turn(f);
+    result_expected(f, MESSAGE_RESULT, 1);
+    put_comes(f, 2, 1, "one", 2); /* the same block again */
+    turn(f);
+    result_expected(f, MESSAGE_SKIPPED, 1);
+    entry_t entry = block_entry(3, 1, NODE + 1, 1, 0, "[0, 1, \"put\", [\"k\", \"of another\"]]");
+    write_comes(f, &entry, 1, 3);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_RESULT)); /* not this node's to answer */
+    stale_value_expected(f, "of another");
+}
+
+static void a_restart_replays_the_log(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    put_comes(f, 2, 2, "two", 1);
+    turn(f);
+    restart(f);
+    message_opened_t *opened = open_now(f);
+    assert_int_equal(opened->applied, 0); /* not flushed yet */
+    assert_int_equal(opened->last_index, 2);
+    commit_comes(f, 1); /* as far as raft knows */
+    turn(f);
+    result_expected(f, MESSAGE_RESULT, 1);
+    stale_value_expected(f, "one");
+    commit_comes(f, 2);
+    turns_until(f, f->now_ms + 400); /* flushed */
+    restart(f);
+    opened = open_now(f);
+    assert_int_equal(opened->applied, 2);
+    assert_int_equal(opened->gateway_boot, BOOT);
+    stale_value_expected(f, "two");
+}
+
+static void a_stop_flushes(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    storage_actor_ops.stop(f->storage, f->now_ms);
+    assert_false(storage_actor_ops.stopped(f->storage));
+    turn(f);
+    assert_true(storage_actor_ops.stopped(f->storage));
+    restart(f);
+    assert_int_equal(open_now(f)->applied, 1);
+}
+
+/* ---- reads ---- */
+
+static void a_read_waits_until_it_is_safe(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    put_comes(f, 2, 2, "two", 1);
+    turn(f);
+    fake_post_skip(&f->post);
+    query_comes(f, 7, 70);
+    query_comes(f, 8, 80);
+    query_comes(f, 0, 1);
+    turn(f);
+    answer_expected(f, 1, "one");
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    message_t other = {.kind = MESSAGE_READ_READY, .read = {.boot = 3, .read_id = 9, .index = 1}};
+    comes(f, ACTOR_RAFT, &other); /* of an earlier gateway */
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    read_ready_comes(f, 7, 2); /* safe from 2 on, and 1 is applied */
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    commit_comes(f, 2);
+    turn(f);
+    answer_expected(f, 70, "two");
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    read_ready_comes(f, 8, 2);
+    turn(f);
+    answer_expected(f, 80, "two");
+    query_comes(f, 9, 90);
+    storage_actor_ops.neighbour(f->storage, ACTOR_GATEWAY, f->now_ms); /* nobody waits any more */
+    read_ready_comes(f, 9, 2);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    /* An id of the earlier gateway is not one of the new one's. */
+    storage_actor_ops.neighbour(f->storage, ACTOR_GATEWAY, f->now_ms);
+    query_comes(f, 1, 91);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+}
+
+/* ---- fetches ---- */
+
+static void a_fetch_holds_no_more_than_an_append(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    for (uint64_t i = 1; i <= 5000; i++)
+        put_comes(f, i, i, "v", 0);
+    turn(f);
+    fake_post_skip(&f->post);
+    message_t message = {.kind = MESSAGE_FETCH,
+                         .fetch = {.peer = 8, .from = 2, .max_bytes = 1u << 20}};
+    comes(f, ACTOR_RAFT, &message);
+    message_t *fetched = fake_post_expect(&f->post, MESSAGE_FETCHED);
+    assert_int_equal(fetched->fetch.code, 0);
+    assert_int_equal(fetched->fetch.peer, 8);
+    assert_int_equal(fetched->fetch.entries.count, LIMIT_APPEND_ENTRIES);
+    assert_int_equal(fetched->fetch.entries.items[0].index, 2);
+    message =
+        (message_t){.kind = MESSAGE_FETCH, .fetch = {.peer = 8, .from = 5001, .max_bytes = 1}};
+    comes(f, ACTOR_RAFT, &message);
+    assert_int_equal(fake_post_expect(&f->post, MESSAGE_FETCHED)->fetch.code, DRAX_ENOTFOUND);
+    turn(f);
+}
+
+/* ---- expiry ---- */
+
+static void a_leader_proposes_what_is_due(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    entry_t entry =
+        block_entry(1, 1, NODE, 1, 0, "[0, 1, \"put\", [\"k\", \"v\", {\"ttl_ms\": 5000}]]");
+    write_comes(f, &entry, 1, 1); /* stamped 1001: due at 6001 */
+    turn(f);
+    clock_comes(f, 6150, false);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_PROPOSE));
+    clock_comes(f, 6100, true); /* due, but not for long enough; a stamp is proposed */
+    turn(f);
+    message_t *propose = fake_post_find(&f->post, MESSAGE_PROPOSE);
+    assert_non_null(propose);
+    assert_false(bytes_contain(payload_slice(propose->propose.payload), "k"));
+    f->now_ms += 500;
+    clock_comes(f, 6101, true);
+    turn(f);
+    propose = fake_post_find(&f->post, MESSAGE_PROPOSE);
+    assert_non_null(propose);
+    assert_int_equal(propose->propose.boot, 0);
+    assert_true(bytes_contain(payload_slice(propose->propose.payload), "k"));
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_PROPOSE)); /* one at a time */
+    entry = (entry_t){.index = 2, .term = 1, .time_ms = 6101, .kind = ENTRY_BLOCK};
+    entry.payload = payload_ref(propose->propose.payload);
+    write_comes(f, &entry, 1, 2);
+    turn(f);
+    stale_value_expected(f, "KEY_NOT_FOUND");
+    f->now_ms += 5000;
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_PROPOSE)); /* nothing with a due time is left */
+}
+
+/* ---- a full disk ---- */
+
+/* Needs a segment of its own. */
+static entry_t large_entry(uint64_t index, uint64_t term, uint64_t seq) {
+    return block_entry(index, term, NODE, seq, seq - 1,
+                       "[0, 1, \"put\", [\"k\", \"large\"*20000]]");
+}
+
+static void writes_wait_for_space(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    fake_post_skip(&f->post);
+    disk_full = true;
+    entry_t entry = large_entry(2, 1, 2);
+    write_comes(f, &entry, 1, 2);
+    turn(f);
+    message_t *written = fake_post_find(&f->post, MESSAGE_WRITTEN);
+    assert_non_null(written);
+    assert_true(written->written.no_space);
+    assert_int_equal(written->written.seq, 1);
+    stale_value_expected(f, "one"); /* reads go on */
+    disk_full = false;
+    fake_post_skip(&f->post);
+    turns_until(f, f->now_ms + 600);
+    message_t *last = NULL;
+    for (message_t *at = fake_post_find(&f->post, MESSAGE_WRITTEN); at;
+         at = fake_post_find(&f->post, MESSAGE_WRITTEN))
+        last = at;
+    assert_non_null(last);
+    assert_int_equal(last->written.seq, 2);
+    assert_false(last->written.no_space);
+    stale_value_expected(f, "largelarge");
+}
+
+static void a_commit_does_not_overtake_a_write_that_waits(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    put_comes(f, 2, 2, "of a leader that lost", 1);
+    turn(f);
+    disk_full = true;
+    entry_t entry = large_entry(2, 2, 2); /* replaces it */
+    write_comes(f, &entry, 2, 1);
+    turn(f);
+    commit_comes(f, 2); /* the others have it */
+    turn(f);
+    stale_value_expected(f, "one");
+    disk_full = false;
+    turns_until(f, f->now_ms + 600);
+    stale_value_expected(f, "largelarge");
+}
+
+static void a_flush_waits_for_space(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    fake_post_skip(&f->post);
+    kv_calls_left = 0;
+    f->now_ms += 400;
+    turn(f);
+    message_t *written = fake_post_find(&f->post, MESSAGE_WRITTEN);
+    assert_non_null(written);
+    assert_true(written->written.no_space);
+    put_comes(f, 2, 2, "two", 2); /* of a leader that has space; stays in the newer overlay */
+    turn(f);
+    fake_post_skip(&f->post);
+    kv_calls_left = -1;
+    turns_until(f, f->now_ms + 1000); /* nothing comes, and yet: */
+    written = fake_post_find(&f->post, MESSAGE_WRITTEN);
+    assert_non_null(written);
+    assert_false(written->written.no_space);
+    restart(f);
+    assert_int_equal(open_now(f)->applied, 2);
+}
+
+/* ---- lost files ---- */
+
+static void remove_below(fixture_t *f, const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", f->home.path, name);
+    assert_int_equal(fs.remove_tree(fs.self, path), 0);
+}
+
+static void a_lost_journal_is_damage(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    storage_actor_ops.stop(f->storage, f->now_ms);
+    turn(f);
+    storage_actor_destroy(&f->storage);
+    remove_below(f, "journal");
+    char journal[512];
+    snprintf(journal, sizeof journal, "%s/journal", f->home.path);
+    assert_int_equal(fs.mkdir(fs.self, journal), 0);
+    assert_int_equal(start(f), DRAX_ECORRUPT);
+    assert_null(f->storage);
+}
+
+static void a_lost_state_is_damage(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    storage_actor_destroy(&f->storage);
+    remove_below(f, "state/00000001");
+    assert_true(start(f) != 0);
+    assert_null(f->storage);
+}
+
+static void a_lost_identity_is_not_formatted_over(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 0);
+    turn(f);
+    storage_actor_destroy(&f->storage);
+    char path[512];
+    snprintf(path, sizeof path, "%s/identity", f->home.path);
+    assert_int_equal(fs.remove(fs.self, path), 0);
+    assert_int_equal(start(f), 0);
+    assert_false(open_now(f)->formatted);
+    message_t message = {.kind = MESSAGE_FORMAT, .format = {.cluster = 1, .node = 2}};
+    comes(f, ACTOR_RAFT, &message);
+    assert_int_equal(storage_actor_ops.turn(f->storage, f->now_ms), DRAX_ECORRUPT);
+}
+
+/* ---- snapshots ---- */
+
+static message_t *chunk_fetched(fixture_t *from, uint64_t peer, uint64_t session, uint64_t chunk) {
+    message_t message = {.kind = MESSAGE_SNAPSHOT_FETCH,
+                         .snapshot = {.peer = peer, .session = session, .chunk = chunk}};
+    comes(from, ACTOR_RAFT, &message);
+    message_t *got = fake_post_find(&from->post, MESSAGE_SNAPSHOT_CHUNK);
+    assert_non_null(got);
+    return got;
+}
+
+static void chunk_given(fixture_t *to, const message_t *chunk) {
+    message_t copy = *chunk;
+    copy.snapshot.payload = payload_ref(chunk->snapshot.payload);
+    comes(to, ACTOR_RAFT, &copy);
+    turn(to);
+}
+
+static message_t *staged_expected(fixture_t *f, uint64_t chunk, bool last, int code) {
+    message_t *staged = fake_post_find(&f->post, MESSAGE_SNAPSHOT_STAGED);
+    assert_non_null(staged);
+    assert_int_equal(staged->snapshot.code, code);
+    assert_int_equal(staged->snapshot.chunk, chunk);
+    assert_int_equal(staged->snapshot.last, last);
+    return staged;
+}
+
+/* A source with 20 entries, flushed, of more than one chunk. */
+static void source_fill(fixture_t *f) {
+    format(f);
+    for (uint64_t i = 1; i <= 20; i++) {
+        char command[128];
+        snprintf(command, sizeof command, "[0, 1, \"put\", [\"k%u\", \"value\"*8000]]",
+                 (unsigned) i);
+        entry_t entry = block_entry(i, 1, NODE, i, i - 1, command);
+        write_comes(f, &entry, 1, i);
+    }
+    put_comes(f, 21, 21, "last", 21);
+    turns_until(f, f->now_ms + 500);
+    fake_post_skip(&f->post);
+}
+
+static void a_snapshot_goes_from_one_to_another(void **state) {
+    fixture_t *from = *state, to = {0};
+    fixture_init(&to);
+    source_fill(from);
+    format(&to);
+    put_comes(&to, 1, 1, "mine", 0); /* a tail that the snapshot replaces */
+    turn(&to);
+    fake_post_skip(&to.post);
+    uint64_t session = 0, chunk = 0;
+    for (;; chunk++) {
+        message_t *got = chunk_fetched(from, 8, session, chunk);
+        assert_int_equal(got->snapshot.code, 0);
+        assert_int_equal(got->snapshot.peer, 8);
+        assert_int_equal(got->snapshot.index, 21);
+        assert_true(session == 0 || got->snapshot.session == session);
+        session = got->snapshot.session;
+        chunk_given(&to, got);
+        staged_expected(&to, chunk, got->snapshot.last, 0);
+        if (got->snapshot.last)
+            break;
+        chunk_given(&to, got); /* asked for twice: here already */
+        staged_expected(&to, chunk, false, 0);
+    }
+    assert_true(chunk >= 2);
+    put_comes(&to, 2, 2, "of before", 2); /* what raft wrote before it knew */
+    turn(&to);
+    message_opened_t *opened = open_now(&to);
+    assert_int_equal(opened->applied, 21);
+    assert_int_equal(opened->first_index, 22);
+    assert_int_equal(opened->last_index, 21);
+    assert_int_equal(opened->gateway_boot, BOOT);
+    stale_value_expected(&to, "last");
+    restart(&to); /* and it lasts */
+    assert_int_equal(open_now(&to)->applied, 21);
+    put_comes(&to, 22, 22, "after", 22);
+    turn(&to);
+    stale_value_expected(&to, "after");
+    fixture_clear(&to);
+}
+
+static void a_snapshot_of_what_the_log_holds_is_refused(void **state) {
+    fixture_t *from = *state, to = {0};
+    fixture_init(&to);
+    source_fill(from);
+    format(&to);
+    uint64_t session = chunk_fetched(from, 8, 0, 0)->snapshot.session;
+    from->post.at--;
+    message_t *first = fake_post_next(&from->post);
+    chunk_given(&to, first);
+    staged_expected(&to, 0, false, 0);
+    /* A new leader sends all of the log, and more, before the rest of the snapshot comes. */
+    for (uint64_t i = 1; i <= 25; i++)
+        put_comes(&to, i, i, "entry", 0);
+    turn(&to);
+    message_t *second = chunk_fetched(from, 8, session, 1);
+    chunk_given(&to, second);
+    staged_expected(&to, 1, false, DRAX_EEXIST);
+    assert_int_equal(open_now(&to)->last_index, 25); /* what was acknowledged stays */
+    fixture_clear(&to);
+}
+
+static void a_damaged_chunk_is_refused(void **state) {
+    fixture_t *from = *state, to = {0};
+    fixture_init(&to);
+    source_fill(from);
+    format(&to);
+    message_t *got = chunk_fetched(from, 8, 0, 0);
+    payload_t *whole = got->snapshot.payload;
+    payload_t *damaged = payload_copy(payload_data(whole), payload_size(whole));
+    payload_bytes(damaged)[payload_size(damaged) / 2] ^= 1;
+    got->snapshot.payload = damaged;
+    chunk_given(&to, got);
+    staged_expected(&to, 0, false, DRAX_ECORRUPT);
+    got->snapshot.payload = whole;
+    payload_unref(&damaged);
+    chunk_given(&to, got); /* from the beginning */
+    staged_expected(&to, 0, false, 0);
+    message_t later = {.kind = MESSAGE_SNAPSHOT_CHUNK, .snapshot = got->snapshot};
+    later.snapshot.chunk = 3; /* out of order */
+    chunk_given(&to, &later);
+    staged_expected(&to, 3, false, DRAX_EINVAL);
+    assert_int_equal(open_now(&to)->applied, 0);
+    fixture_clear(&to);
+}
+
+static void a_peer_has_one_session(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    assert_int_equal(chunk_fetched(f, 8, 0, 0)->snapshot.code,
+                     DRAX_EAGAIN); /* nothing flushed yet */
+    storage_actor_destroy(&f->storage);
+    fixture_clear(f);
+    fixture_init(f);
+    source_fill(f);
+    uint64_t of_9 = chunk_fetched(f, 9, 0, 0)->snapshot.session;
+    uint64_t first = chunk_fetched(f, 8, 0, 0)->snapshot.session;
+    for (unsigned i = 0; i < 2 * SNAPSHOT_SESSIONS; i++) {
+        uint64_t next = chunk_fetched(f, 8, 0, 0)->snapshot.session;
+        assert_int_equal(chunk_fetched(f, 8, first, 1)->snapshot.code, DRAX_ENOTFOUND);
+        first = next;
+    }
+    assert_int_equal(chunk_fetched(f, 9, of_9, 1)->snapshot.code, 0);
+    assert_int_equal(chunk_fetched(f, 8, of_9, 1)->snapshot.code, DRAX_ENOTFOUND); /* not its own */
+    f->now_ms += SNAPSHOT_IDLE_MS + 1;
+    turn(f);
+    assert_int_equal(chunk_fetched(f, 9, of_9, 2)->snapshot.code, DRAX_ENOTFOUND);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_home_is_formatted_once),
+        T(writes_are_answered_once_a_turn),
+        T(writes_before_open_are_dropped),
+        T(a_missing_write_ends_the_process),
+        T(a_conflicting_tail_is_replaced),
+        T(what_is_committed_is_applied),
+        T(a_restart_replays_the_log),
+        T(a_stop_flushes),
+        T(a_read_waits_until_it_is_safe),
+        T(a_fetch_holds_no_more_than_an_append),
+        T(a_leader_proposes_what_is_due),
+        T(writes_wait_for_space),
+        T(a_commit_does_not_overtake_a_write_that_waits),
+        T(a_flush_waits_for_space),
+        T(a_lost_journal_is_damage),
+        T(a_lost_state_is_damage),
+        T(a_lost_identity_is_not_formatted_over),
+        T(a_snapshot_goes_from_one_to_another),
+        T(a_snapshot_of_what_the_log_holds_is_refused),
+        T(a_damaged_chunk_is_refused),
+        T(a_peer_has_one_session),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
