@@ -180,7 +180,9 @@ static void flush_done(worker_job_t *job) {
         else
             log_info(self->log, "space for the state again");
     }
-    if (full || self->flush_code == DRAX_EAGAIN) { /* a full disk, or a snapshot is being read */
+    if (self->flush_code == DRAX_EAGAIN)
+        storage_sessions_close(self); /* LevelDB has to be opened again, and they hold it open */
+    if (full || self->flush_code == DRAX_EAGAIN) {
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
         self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */
     } else if (rc || self->flush_code) {

@@ -153,6 +153,8 @@ void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uin
 void storage_snapshot_chunk(storage_actor_t *self, message_t *message);
 int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_snapshots_clear(storage_actor_t *self);
+/* Ends all that are being sent; their receivers begin again. */
+void storage_sessions_close(storage_actor_t *self);
 uint64_t storage_snapshot_pin(const storage_actor_t *self);
 
 /* storage_actor.c */

@@ -108,6 +108,12 @@ void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uin
     self->post->local(self->post->self, ACTOR_RAFT, &out);
 }
 
+void storage_sessions_close(storage_actor_t *self) {
+    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
+        if (self->sessions[i].id)
+            session_close(self, &self->sessions[i]);
+}
+
 /* ---- receiving ---- */
 
 static void staged_send(storage_actor_t *self, uint64_t session, uint64_t chunk, bool last, int code) {
@@ -236,9 +242,7 @@ static int install(storage_actor_t *self) {
     if (rc)
         return rc;
     self->current = current;
-    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
-        if (self->sessions[i].id)
-            session_close(self, &self->sessions[i]);
+    storage_sessions_close(self);
     state_close(&self->state);
     rc = state_open(&self->state, &staging->kv);
     if (rc)
@@ -288,7 +292,5 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
 
 void storage_snapshots_clear(storage_actor_t *self) {
     staging_drop(self);
-    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
-        if (self->sessions[i].id)
-            session_close(self, &self->sessions[i]);
+    storage_sessions_close(self);
 }

@@ -78,7 +78,7 @@ int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 int cli_call_fail(cli_t *cli, int error);
 int cli_error_exit(int error); /* that exit code */
 
-/* Text that describes argument `at`, and its size. */
+/* Argument `at` of the command, and its size. */
 const char *cli_argument(const cli_t *cli, size_t at, size_t *size);
 
 /* A member id from argument `at`; false after saying what is wrong. */
@@ -87,7 +87,7 @@ bool cli_id(const cli_t *cli, size_t at, uint64_t *out);
 /* Prints the whole result map as one line of JSON. */
 int cli_json_print(const drax_result_t *result);
 
-/* Options with the command's timeout; NULL after saying why. */
+/* Empty options, to be ended by the caller; NULL after saying why. */
 drax_options_t *cli_options(void);
 
 #endif

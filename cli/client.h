@@ -35,8 +35,8 @@ struct drax {
     size_t submitted;                  /* calls whose callback is still to come */
     uint64_t outcomes;                 /* grows with every call that reaches DONE */
     call_t *slots[CLIENT_SLOTS];       /* pending calls, by msgid */
-    char trouble[CLIENT_DETAIL_BYTES]; /* what last went wrong with a connection; "" since one is
-                                          READY */
+    char trouble[CLIENT_DETAIL_BYTES]; /* what last went wrong with a connection; "" after an answer
+                                        */
     char detail[CLIENT_DETAIL_BYTES];  /* of the last call that failed */
 };
 

@@ -28,7 +28,8 @@ const command_t commands_kv[] = {
      "KEY [--index]",
      "Prints the value of a key",
      "The value is printed as it is, then a newline.\n"
-     "  --index   first the index of its last change, and a tab\n",
+     "  --index   first the index of its last change, and a tab; then a tab, newline, backslash\n"
+     "            or byte that is not UTF-8 in the value is written \\t, \\n, \\\\, \\xHH\n",
      1,
      1,
      {{"index", FLAG_SWITCH}},
@@ -114,10 +115,13 @@ static int get_run(cli_t *cli) {
         code = get_table(result);
     } else {
         const void *value = drax_result_value(result, &size);
-        if (cli->given[0])
+        if (cli->given[0]) {
+            /* A line with a tab: what is in the value must not look like one. */
             printf("%" PRIu64 "\t", drax_result_index(result));
-        if (size > 0)
+            format_escaped(stdout, value, size);
+        } else if (size > 0) {
             fwrite(value, 1, size, stdout);
+        }
         fputc('\n', stdout);
     }
     drax_result_destroy(&result);

@@ -206,10 +206,13 @@ static int import_run(cli_t *cli) {
         import_lines(self, file);
         while (drax_pending(self->drax) > 0 && import_poll(self))
             ;
-        progress_end(&self->progress, self->acknowledged);
         code = self->failed_code;
+        progress_wipe(&self->progress);
         if (self->failed_line != 0)
-            cli_fail(code, "line %" PRIu64 ": %s", self->failed_line, self->failure);
+            cli_fail(code, "line %" PRIu64 ": %s (%" PRIu64 " keys imported)", self->failed_line,
+                     self->failure, self->acknowledged);
+        else
+            progress_end(&self->progress, self->acknowledged);
     }
     /* Calls that are still pending refer to the records. */
     drax_destroy(&cli->drax);

@@ -52,9 +52,7 @@ static void network_read(drax_t *self, uint64_t now_ms) {
             continue;
         switch (connection_event(connection)) {
         case CONNECTION_QUIET:
-            break;
         case CONNECTION_UP:
-            self->trouble[0] = '\0';
             break;
         case CONNECTION_DOWN:
             connection_lost(self, connection,
@@ -87,6 +85,7 @@ static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *messa
         return true; /* without memory the call meets its deadline, or is sent again */
     if (kind == ANSWER_MALFORMED)
         return false;
+    self->trouble[0] = '\0';
     call_t *call = self->slots[answer.msgid % CLIENT_SLOTS];
     if (!call || call->msgid != answer.msgid || call->on != connection) {
         drax_result_destroy(&answer.result); /* of a call that has ended */

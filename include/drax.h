@@ -140,7 +140,8 @@ DRAX_API int drax_options_after_set(drax_options_t *self, const void *key, size_
 /* ---- the store ---- */
 
 /* Every function below may also return DRAX_ERR_INVALID_ARGUMENT, _TOO_LARGE, _PERMISSION_DENIED,
- * _UNAVAILABLE, _TIMEOUT, _PROTOCOL, _NO_MEMORY and _SYSTEM. Each comment names what the result
+ * _UNAVAILABLE, _TIMEOUT, _PROTOCOL, _USAGE and _NO_MEMORY; one that writes also _FULL, when a
+ * submitted write has been without an outcome for 512 others. Each comment names what the result
  * holds and the errors that belong to the call. */
 
 /* key, value, index, revision; ttl_ms when it has one. Options: stale. DRAX_ERR_KEY_NOT_FOUND. */

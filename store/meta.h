@@ -3,8 +3,7 @@
  *   meta   = format:u32 applied:u64 term:u64 revision:u64 time_ms:u64 digest:u64 keys:u64
  *            expiring:u64 config_size:u32 config mark_count:u32 mark*
  *   config = a membership as codec_config_encode writes it; empty: none yet
- *   mark   = revision:u64 index:u64       the changes after `revision` are in entries from `index`
- * on
+ *   mark   = revision:u64 index:u64    changes after `revision` are in entries from `index` on
  */
 #ifndef DRAX_STORE_META_H
 #define DRAX_STORE_META_H

@@ -2,16 +2,19 @@
  *
  * Owns: bytes of keys and records, and their hashes. Knows nothing of overlays, stores or rules.
  *
- *   store    = pair*                                 all numbers are big-endian
- *   pair     = "k" key            -> user            a user's key
- *            | "o" node:u64       -> boot:u64 last:u64              origin: blocks of a node's
- * gateway | "s" client         -> session         exactly once: a client | "s" client seq:u64 ->
- * answer          … and its answer to one request | "t" due_ms:u64 key -> ""              derived:
- * keys by when they are due | "u" used_ms:u64 client -> ""          derived: sessions by their last
- * use | "m"                -> meta            see meta.h client   = length:u8 byte{length} user =
- * index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value session  = used_ms:u64
- * count:u64 low:u64 high:u64 floor:u64 answer   = arguments:u64 code:u8 index:u64 revision:u64
- * deleted:u64
+ *   store   = pair*                        all numbers are big-endian
+ *   pair    = "k" key -> user              a user's key
+ *           | "m" -> meta                  see meta.h
+ *           | "o" node:u64 -> origin       blocks of a node's gateway
+ *           | "s" client -> session        exactly once: a client
+ *           | "s" client seq:u64 -> answer its answer to one request
+ *           | "t" due_ms:u64 key -> ""     derived: keys by when they are due
+ *           | "u" used_ms:u64 client -> "" derived: sessions by their last use
+ *   client  = length:u8 byte{length}
+ *   user    = index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value
+ *   origin  = boot:u64 last:u64
+ *   session = used_ms:u64 count:u64 low:u64 high:u64 floor:u64
+ *   answer  = arguments:u64 code:u8 index:u64 revision:u64 deleted:u64
  *
  * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
  * carries them alone. t and u follow from them.

@@ -1,13 +1,13 @@
-/* session.c: exactly once (contract section 2): the answers a client has had, in the replicated
- * state.
+/* session.c: exactly once (contract section 2): the answers a client has had, in the state.
  *
  * A session keeps the outcomes of its highest SESSION_ANSWERS seqs. An outcome is kept without what
  * the request itself tells (key, value): a repetition must bring the same arguments, and brings
  * them again.
  *
- *   seq <= floor, or below a full session's lowest     refused: whether it was applied is not known
- * any more seq kept, same arguments                           the same answer seq kept, other
- * arguments                          refused else applied, and kept
+ *   seq up to floor, or below a full session's lowest   refused: its answer is not known any more
+ *   seq kept, same arguments                            the same answer
+ *   seq kept, other arguments                           refused
+ *   else                                                applied, and kept
  *
  * Invariants
  *  1. used_ms goes in steps of STEP_MS, so that the used record moves once in a step and not with

@@ -1,8 +1,8 @@
 /* state_snapshot.c: the flushed state as a row of checksummed chunks.
  *
- *   snapshot = chunk{1,}                 numbered from 0; the meta record is the first pair of
- * chunk 0 chunk    = checksum:u64 number:u64 applied:u64 last:u8 pair* pair     = key_size:u32
- * value_size:u32 key value           in the order of keys, but for the meta
+ *   snapshot = chunk{1,}         numbered from 0; chunk 0 begins with the meta record
+ *   chunk    = checksum:u64 number:u64 applied:u64 last:u8 pair*
+ *   pair     = key_size:u32 value_size:u32 key value    after the meta, in the order of keys
  *
  * checksum is XXH3-64 of all that follows it; `applied` is the applied index of the whole snapshot,
  * so that chunks of two snapshots never mix. Only pairs of kinds m, k, o and s travel (record.h). A

@@ -104,11 +104,10 @@ static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
     return self->last_key.failed ? DRAX_ENOMEM : 0;
 }
 
-static int head_check(const state_staging_t *self, uint64_t chunk, slice_t bytes, bool last) {
+static int head_check(uint64_t chunk, slice_t bytes, bool last) {
     if (bytes.size < CHUNK_HEAD_BYTES || be64_read(bytes.data) != chunk_checksum(bytes))
         return DRAX_ECORRUPT;
-    bool same = chunk == 0 || be64_read(bytes.data + 16) == self->meta.applied;
-    if (be64_read(bytes.data + 8) != chunk || bytes.data[CHUNK_HEAD_BYTES - 1] != last || !same)
+    if (be64_read(bytes.data + 8) != chunk || bytes.data[CHUNK_HEAD_BYTES - 1] != last)
         return DRAX_ECORRUPT;
     return 0;
 }
@@ -132,7 +131,7 @@ static int pairs_take(state_staging_t *self, kv_batch_t *batch, slice_t rest) {
 static int chunk_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last) {
     if (chunk != self->chunks || self->complete)
         return DRAX_ECORRUPT;
-    int rc = head_check(self, chunk, bytes, last);
+    int rc = head_check(chunk, bytes, last);
     if (rc)
         return rc;
     kv_batch_t *batch = kv_batch_new(self->kv);
@@ -141,7 +140,7 @@ static int chunk_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool 
     slice_t pairs = {bytes.data + CHUNK_HEAD_BYTES, bytes.size - CHUNK_HEAD_BYTES};
     rc = pairs_take(self, batch, pairs);
     if (rc == 0 && be64_read(bytes.data + 16) != self->meta.applied)
-        rc = DRAX_ECORRUPT;
+        rc = DRAX_ECORRUPT; /* a chunk of another snapshot */
     if (rc == 0)
         rc = kv_write(self->kv, batch, true);
     kv_batch_destroy(&batch);

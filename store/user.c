@@ -9,8 +9,9 @@
 
 #include "broker/error.h"
 
-#define TREE_BATCH 1024u /* keys gathered before they are deleted: no change while a walk is open  \
-                          */
+#define TREE_BATCH                                                                                 \
+    1024u /* keys gathered before they are deleted: no change while a walk is open                 \
+           */
 
 int user_load(state_t *self, slice_t key, user_t *out) {
     record_key_user(&out->key, key);

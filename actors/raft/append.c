@@ -129,11 +129,17 @@ void handle_heartbeat(raft_t *self, const message_t *message) {
 }
 
 void handle_snapshot_offer(raft_t *self, const message_t *message) {
-    if (message->snapshot.index <= self->commit) {
-        /* Not behind at all, or not any more: say so, and entries will come. */
-        if (self->verified < self->commit)
-            self->verified = self->commit;
+    uint64_t index = message->snapshot.index;
+    uint64_t term = message->snapshot.snapshot_term;
+    bool held = index > self->commit && term > 0 && log_term(&self->log, index) == term;
+    if (held || index <= self->commit) {
+        /* Not behind at all, only its answers were lost: say so, and entries will come. What a
+         * snapshot includes is committed, and this log is the same up to there. */
+        uint64_t verified = held ? index : self->commit;
+        if (self->verified < verified)
+            self->verified = verified;
         self->ack_due = true;
+        follower_commit_learn(self, verified);
         return;
     }
     if (self->snapshot_given && self->now_ms - self->snapshot_given_ms < RAFT_SNAPSHOT_RETRY_MS)

@@ -165,6 +165,7 @@ class Watcher(threading.Thread):
         self.record = record
         self.highest = {node: 0 for node in nodes}
         self.leader = None
+        self.went_back = []
 
     def run(self):
         clients = {node: node.client() for node in self.nodes}
@@ -177,9 +178,8 @@ class Watcher(threading.Thread):
                     clients[node] = node.client()
                     continue
                 if status["revision"] < self.highest[node]:
-                    self.record.problems.append(f"{node.name}: revision went back from "
-                                                f"{self.highest[node]} to {status['revision']}")
-                self.highest[node] = status["revision"]
+                    self.went_back.append(f"{node.name}: {self.highest[node]} to {status['revision']}")
+                self.highest[node] = max(self.highest[node], status["revision"])
                 if status["role"] == "leader":
                     self.leader = node
         for client in clients.values():
@@ -273,6 +273,7 @@ class Chaos(DraxTestCase):
             history.append(Op("get", now, now + 1, value))
             self.assertTrue(linearizable(history), key + " is not linearizable:\n" + "\n".join(
                 map(str, sorted(history, key=lambda op: op.invoked))))
+        self.assertFalse(self.watcher.went_back, "revisions went back: " + ", ".join(self.watcher.went_back))
         for node in self.c3.nodes:
             self.assertGreaterEqual(node.status()["revision"], max(self.watcher.highest.values()))
 

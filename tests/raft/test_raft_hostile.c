@@ -16,7 +16,7 @@
 #include "actors/raft/raft.h"
 #include "broker/error.h"
 
-#define SEEDS_DEFAULT 3000u
+#define SEEDS_DEFAULT 2000u
 #define STEPS 600u
 
 static uint64_t random_state;
@@ -122,6 +122,7 @@ static message_t message_forge(const raft_t *core) {
         message.propose.payload = roll(9) ? payload_copy("forward", 7) : NULL;
     } else if (message.kind == MESSAGE_SNAPSHOT_OFFER) {
         message.snapshot.index = number_near(last);
+        message.snapshot.snapshot_term = number_near(term);
     } else if (message.kind == MESSAGE_VOTE || message.kind == MESSAGE_PRE_VOTE) {
         message.vote.last_index = number_near(last);
         message.vote.last_term = number_near(term);

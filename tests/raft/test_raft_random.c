@@ -16,7 +16,7 @@
 
 #include "tests/raft/sim.h"
 
-#define SEEDS_DEFAULT 300u
+#define SEEDS_DEFAULT 250u
 #define STEPS_DEFAULT 1500u
 
 typedef struct chaos {

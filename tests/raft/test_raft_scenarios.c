@@ -176,8 +176,8 @@ static void forge_field(message_t *message, const char *word) {
         message->append_result.index = a, message->append_result.rejected = true;
     else if (sscanf(word, "hint=%llu/%llu", &a, &b) == 2)
         message->append_result.hint_index = a, message->append_result.hint_term = b;
-    else if (sscanf(word, "index=%llu", &a) == 1 && message->kind == MESSAGE_SNAPSHOT_OFFER)
-        message->snapshot.index = a;
+    else if (sscanf(word, "from=%llu/%llu", &a, &b) == 2)
+        message->snapshot.index = a, message->snapshot.snapshot_term = b;
     else if (sscanf(word, "index=%llu", &a) == 1)
         message->read.index = a;
     else if (strcmp(word, "granted") == 0)

@@ -359,6 +359,7 @@ static void blocks_count_once_and_in_order(void **state) {
         {7, 11, 2, 1, false, 0}, /* a later one begins at 0 */
         {7, 10, 6, 5, true, 6},  /* what was skipped changed nothing */
         {7, 11, 1, 0, true, 1},  {7, 10, 7, 6, false, 0},
+        {7, 10, 1, 0, false, 0}, /* an earlier life whose first block could else count */
         {0, 0, 0, 0, true, 0},   {0, 0, 0, 0, true, 0},
         {0, 1, 1, 0, false, 0},  {9, 0, 1, 0, false, 0},
         {9, 1, 0, 0, false, 0},

@@ -18,6 +18,7 @@
 #include "kv_helper.h"
 #include "message_random.h"
 #include "state_helper.h"
+#include "store/record.h"
 #include "text_msgpack.h"
 
 #define KEYS 30
@@ -292,6 +293,26 @@ static void node_step(node_t *self, history_t *log, size_t end) {
     }
 }
 
+/* Sends the state to itself as a snapshot: staging computes digest and counts from the records. */
+static void digest_check(state_t *state) {
+    state_snapshot_t *snapshot;
+    state_staging_t *staging;
+    kv_t *kv;
+    bool last = false;
+    assert_int_equal(kv_memory_open(&kv), 0);
+    assert_int_equal(state_staging_open(&staging, &kv), 0);
+    assert_int_equal(state_snapshot_open(state, &snapshot), 0);
+    for (uint64_t i = 0; !last; i++) {
+        payload_t *chunk;
+        assert_int_equal(state_snapshot_read(snapshot, i, 1000, &chunk, &last), 0);
+        assert_int_equal(state_staging_add(staging, i, payload_slice(chunk), last), 0);
+        payload_unref(&chunk);
+    }
+    state_snapshot_close(state, &snapshot);
+    assert_int_equal(state_staging_finish(&staging, &kv), 0);
+    kv_close(&kv);
+}
+
 static void same_log_same_state(void **unused) {
     (void) unused;
     static char want[8192];
@@ -331,6 +352,8 @@ static void same_log_same_state(void **unused) {
         assert_true(state_digest(node.state) == state_digest(world.state));
         world_close(&world);
         world = (world_t){.state = node.state};
+        world_flush(&world);
+        digest_check(world.state);
         assert_string_equal(world_query(&world, "[0, 1, \"range\", [\"\", \"\"]]"), want);
         world_close(&world);
         temp_dir_remove(&node.dir);
@@ -498,11 +521,39 @@ static void meta_survives(void **unused) {
     temp_dir_remove(&dir);
 }
 
+/* What a later version will ask for: who made a key, and how often it was written since. */
+static void records_count_versions(void **unused) {
+    (void) unused;
+    temp_dir_t dir;
+    kv_t *kv;
+    world_t world;
+    buffer_t bytes = {0};
+    record_t record;
+    temp_dir_make(&dir);
+    assert_int_equal(kv_leveldb_open(&kv, dir.path, true), 0);
+    world_open(&world, kv);
+    world_apply(&world, "[0, 1, \"put\", [\"k\", \"v\"]]");
+    world_apply(&world, "[0, 1, \"delete\", [\"k\"]]");
+    for (int i = 0; i < 3; i++)
+        world_apply(&world, "[0, 1, \"put\", [\"k\", \"v\"]]");
+    world_flush(&world);
+    world_close(&world);
+    assert_int_equal(kv_leveldb_open(&kv, dir.path, false), 0);
+    assert_int_equal(kv_get(kv, (slice_t){(const uint8_t *) "kk", 2}, &bytes), 0);
+    assert_int_equal(record_parse((slice_t){bytes.data, bytes.size}, &record), 0);
+    assert_int_equal(record.index, 5);
+    assert_int_equal(record.created, 3);
+    assert_int_equal(record.version, 3);
+    buffer_free(&bytes);
+    kv_close(&kv);
+    temp_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_log_same_state),   cmocka_unit_test(failed_reads_stop_the_state),
         cmocka_unit_test(failed_queries_say_so), cmocka_unit_test(failed_flushes_are_tried_again),
-        cmocka_unit_test(meta_survives),
+        cmocka_unit_test(meta_survives),         cmocka_unit_test(records_count_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
