@@ -37,6 +37,8 @@ void gateway_answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
     envelope_t *envelope;
     account_t *account;
     uint32_t msgid = pending->msgid;
+    if (pending->reading)
+        admission_answered(pending->account, outcome.size);
     pendings_close(self->pendings, pending, &envelope, &account);
     response_send(self, account, envelope, msgid, outcome);
     account_settle(self->pendings, account);
@@ -98,9 +100,14 @@ static pending_kind_t kind_of(const request_t *request) {
     }
 }
 
-static void request_local(gateway_actor_t *self, envelope_t **envelope, const request_t *request) {
+static void request_local(gateway_actor_t *self, envelope_t **envelope, const request_t *request,
+                          uint64_t now_ms) {
+    uint64_t token;
+    if (!gateway_node_known(self) && pendings_open(self->pendings, envelope, PENDING_LOCAL, request, NULL, 0,
+                                                   now_ms + GATEWAY_LOCAL_MS, &token) == 0)
+        return;
     buffer_t outcome = {0};
-    gateway_local(self, request, &outcome);
+    gateway_local(self, request->method, &outcome);
     answer_at_once(self, envelope, request->msgid, &outcome);
     buffer_free(&outcome);
 }
@@ -120,7 +127,7 @@ static void request_serve(gateway_actor_t *self, envelope_t **envelope, const re
         return;
     }
     if (read)
-        gateway_read(self, token, kind == PENDING_STALE, payload);
+        gateway_read(self, token);
     else if (kind == PENDING_WRITE)
         gateway_write(self, token, payload, now_ms);
     else
@@ -139,7 +146,7 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
     } else if (rc) {
         refuse(self, envelope, request.msgid, error.code, error.text);
     } else if (method_kind(request.method) == METHOD_KIND_LOCAL) {
-        request_local(self, envelope, &request);
+        request_local(self, envelope, &request, now_ms);
     } else if (self->stopping) {
         refuse(self, envelope, request.msgid, RPC_UNAVAILABLE, "the node is stopping");
     } else {
@@ -198,6 +205,7 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
         gateway_skipped(self, &message->batch, now_ms);
         break;
     case MESSAGE_STORE_STATUS:
+        self->store_known = true;
         self->digest = message->batch.digest;
         break;
     default:
@@ -222,6 +230,7 @@ static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
 
 static int gateway_turn(void *hint, uint64_t now_ms) {
     gateway_actor_t *self = hint;
+    gateway_local_turn(self);
     gateway_blocks_turn(self, now_ms);
     gateway_reads_turn(self, now_ms);
     unsent_turn(self);

@@ -8,6 +8,7 @@
 #ifndef DRAX_ACTORS_GATEWAY_INTERNAL_H
 #define DRAX_ACTORS_GATEWAY_INTERNAL_H
 
+#include "actors/admission.h"
 #include "actors/gateway_actor.h"
 #include "actors/pending.h"
 #include "broker/block.h"
@@ -20,6 +21,8 @@
 #define GATEWAY_REFUSED_MS 20u
 #define GATEWAY_UNSENT_RETRY_MS 5u
 #define GATEWAY_STOP_MS 2000u
+/* `ping` and `status` wait this long for a node that is just starting. */
+#define GATEWAY_LOCAL_MS 3500u
 
 /* One turn's writes. */
 typedef struct block_item {
@@ -46,6 +49,7 @@ struct gateway_actor {
 
     message_raft_status_t raft; /* as last told */
     bool raft_known;
+    bool store_known;
     uint64_t revision, applied, digest; /* as last told by storage */
     bool no_space;
 
@@ -55,6 +59,7 @@ struct gateway_actor {
     uint64_t seq, confirmed;
     uint64_t propose_ms; /* not before, after a refusal */
 
+    admission_t admission; /* reads that are not with storage yet */
     uint64_t read_id;      /* of the last linearizable query */
     uint64_t asked_id, asked_ms; /* the last read index wanted, and when */
     buffer_t queries, stale_queries; /* this turn's, as batch elements */
@@ -78,7 +83,7 @@ uint64_t gateway_blocks_deadline(const gateway_actor_t *self);
 void gateway_blocks_free(gateway_actor_t *self);
 
 /* gateway_reads.c */
-void gateway_read(gateway_actor_t *self, uint64_t token, bool stale, slice_t request);
+void gateway_read(gateway_actor_t *self, uint64_t token);
 void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms);
 void gateway_reads_again(gateway_actor_t *self);
 void gateway_reads_refused(gateway_actor_t *self);
@@ -86,7 +91,11 @@ void gateway_answers(gateway_actor_t *self, const message_batch_t *answers);
 uint64_t gateway_reads_deadline(const gateway_actor_t *self);
 
 /* gateway_local.c */
-void gateway_local(gateway_actor_t *self, const request_t *request, buffer_t *outcome);
+void gateway_local(gateway_actor_t *self, method_t method, buffer_t *outcome);
+void gateway_local_answer(gateway_actor_t *self, uint64_t token);
+/* Answers those that waited, once raft and storage have told what there is to tell. */
+void gateway_local_turn(gateway_actor_t *self);
+bool gateway_node_known(const gateway_actor_t *self);
 void gateway_admin(gateway_actor_t *self, uint64_t token, const request_t *request);
 void gateway_admin_result(gateway_actor_t *self, const message_admin_t *admin);
 

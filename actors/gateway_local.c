@@ -43,9 +43,37 @@ static void status_pack(const gateway_actor_t *self, buffer_t *out) {
     pack_str(out, digest);
 }
 
-void gateway_local(gateway_actor_t *self, const request_t *request, buffer_t *outcome) {
+/* A gateway that just started knows nothing, and what it said then would seem to go back: a lower revision,
+ * another role. */
+bool gateway_node_known(const gateway_actor_t *self) {
+    return self->raft_known && self->store_known;
+}
+
+void gateway_local_turn(gateway_actor_t *self) {
+    if (!gateway_node_known(self))
+        return;
+    pending_t *next;
+    for (pending_t *pending = pendings_oldest(self->pendings);
+         pending && pendings_count_kind(self->pendings, PENDING_LOCAL); pending = next) {
+        next = pendings_newer(self->pendings, pending);
+        if (pending->kind == PENDING_LOCAL)
+            gateway_local_answer(self, pendings_token(self->pendings, pending));
+    }
+}
+
+void gateway_local_answer(gateway_actor_t *self, uint64_t token) {
+    buffer_t outcome = {0};
+    gateway_local(self, pendings_find(self->pendings, token)->method, &outcome);
+    if (outcome.failed)
+        gateway_fail(self, token, RPC_UNAVAILABLE, "out of memory");
+    else
+        gateway_answer(self, token, (slice_t){outcome.data, outcome.size});
+    buffer_free(&outcome);
+}
+
+void gateway_local(gateway_actor_t *self, method_t method, buffer_t *outcome) {
     rpc_success(outcome);
-    if (request->method == METHOD_STATUS) {
+    if (method == METHOD_STATUS) {
         status_pack(self, outcome);
         return;
     }

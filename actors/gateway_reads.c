@@ -4,9 +4,15 @@
 
 #include "actors/gateway_internal.h"
 
-void gateway_read(gateway_actor_t *self, uint64_t token, bool stale, slice_t request) {
-    buffer_t *queries = stale ? &self->stale_queries : &self->queries;
-    batch_add(queries, token, request);
+void gateway_read(gateway_actor_t *self, uint64_t token) {
+    if (admission_add(&self->admission, pendings_find(self->pendings, token), token) != 0)
+        gateway_fail(self, token, RPC_UNAVAILABLE, "out of memory");
+}
+
+static void query_add(gateway_actor_t *self, const pending_t *pending) {
+    bool stale = pending->kind == PENDING_STALE;
+    batch_add(stale ? &self->stale_queries : &self->queries, pendings_token(self->pendings, pending),
+              payload_slice(pending->request));
     if (stale)
         self->stale_count++;
     else
@@ -42,6 +48,8 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
         uint64_t token = pendings_token(self->pendings, pending);
         if (pending->kind == PENDING_ADMIN)
             gateway_fail(self, token, RPC_TIMEOUT, "no result in time; it may still come about");
+        else if (pending->kind == PENDING_LOCAL)
+            gateway_local_answer(self, token);
         else
             gateway_fail(self, token, RPC_UNAVAILABLE, "no leader with a majority was reached in time");
     }
@@ -49,6 +57,8 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
 
 void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
     reads_expire(self, now_ms);
+    for (pending_t *pending; (pending = admission_next(&self->admission, self->pendings)) != NULL;)
+        query_add(self, pending);
     if (self->query_count)
         self->read_id++;
     queries_send(self, &self->queries, &self->query_count, self->read_id);
@@ -66,9 +76,8 @@ void gateway_reads_again(gateway_actor_t *self) {
     buffer_reset(&self->stale_queries);
     for (pending_t *pending = pendings_oldest(self->pendings); pending;
          pending = pendings_newer(self->pendings, pending))
-        if (pending->kind == PENDING_READ || pending->kind == PENDING_STALE)
-            gateway_read(self, pendings_token(self->pendings, pending), pending->kind == PENDING_STALE,
-                         payload_slice(pending->request));
+        if (pending->reading)
+            query_add(self, pending);
 }
 
 /* Leadership was lost, or none is known: ask again a little later, or when there is a leader. */

@@ -146,7 +146,6 @@ static void post_peer(void *hint, message_t *message) {
     mail_t *self = hint;
     for (size_t i = 0; i < self->peer_count; i++) {
         if (self->peers[i]->id == message->to) {
-            message->from_boot = self->options.boot;
             (void) link_send(self->peers[i]->outlet, message); /* the network may lose it as well */
             break;
         }

@@ -13,7 +13,7 @@ struct pendings {
     uint32_t free_count, used;
     uint32_t oldest, newest; /* index + 1 */
     size_t bytes;
-    size_t kinds[PENDING_ADMIN + 1];
+    size_t kinds[PENDING_LOCAL + 1];
     zhashx_t *accounts; /* by routing id */
     account_t *unsent;
     size_t unsent_bytes; /* of all accounts */
@@ -71,9 +71,10 @@ static void unsent_free(unsent_t *item) {
 }
 
 void account_settle(pendings_t *self, account_t *account) {
-    if (account->requests || account->unsent)
+    if (account->requests || account->unsent || account->waits)
         return;
     zhashx_delete(self->accounts, account);
+    free(account->queue);
     free(account);
 }
 
@@ -209,6 +210,8 @@ void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope,
     if (pending->kind != PENDING_WRITE)
         age_remove(self, pending);
     self->kinds[pending->kind]--;
+    if (pending->reading)
+        pending->account->reading--;
     self->bytes -= pending->bytes;
     pending->account->bytes -= pending->bytes;
     pending->account->requests--;
@@ -284,6 +287,7 @@ void pendings_destroy(pendings_t **self_p) {
             unsent_free(account->unsent);
             account->unsent = next;
         }
+        free(account->queue);
         free(account);
     }
     if (all)

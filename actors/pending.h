@@ -24,14 +24,31 @@ typedef struct account {
     struct account *unsent_next; /* the list of accounts with unsent answers */
     bool listed;
     bool overflowed; /* answers were dropped since the list was last empty */
+    /* Reads that wait for their turn (admission.h): tokens queue[queue_head .. queue_count). */
+    uint64_t *queue;
+    size_t queue_head, queue_count, queue_capacity;
+    struct account *waiting_next;
+    bool waits;          /* in admission's list */
+    uint32_t reading;    /* reads that are with storage */
+    uint32_t window;     /* how many may be; 0: none answered yet */
+    size_t answer_bytes; /* their answers' average size */
     uint32_t id_size;
     uint8_t id[];
 } account_t;
 
-typedef enum { PENDING_FREE, PENDING_READ, PENDING_STALE, PENDING_WRITE, PENDING_ADMIN } pending_kind_t;
+/* LOCAL: ping and status, while the gateway does not know its node yet. */
+typedef enum {
+    PENDING_FREE,
+    PENDING_READ,
+    PENDING_STALE,
+    PENDING_WRITE,
+    PENDING_ADMIN,
+    PENDING_LOCAL
+} pending_kind_t;
 
 typedef struct pending {
     pending_kind_t kind;
+    bool reading; /* it is with storage */
     uint32_t generation;
     uint32_t msgid;
     method_t method;

@@ -231,7 +231,7 @@ static void opened_receive(raft_actor_t *self, const message_opened_t *opened, u
     self->no_space = opened->no_space;
     raft_options_t options = {.cluster = opened->cluster,
                               .id = opened->node,
-                              .boot = self->options.boot,
+                              .boot = self->options.boot + ++self->cores,
                               .seed = raft_actor_random(self)};
     raft_boot_t boot = {.term = opened->term,
                         .vote = opened->vote,

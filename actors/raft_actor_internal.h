@@ -41,6 +41,7 @@ struct raft_actor {
     config_t hint; /* peers to reach until the log names them */
     uint64_t gateway_boot;
     raft_t *core;
+    uint64_t cores; /* made so far: each is a life of its own to the peers, who probe its log anew */
     bool no_space;
     uint64_t status_ms;    /* when the next status is due */
     uint64_t status_commit;

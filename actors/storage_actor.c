@@ -107,6 +107,8 @@ static int home_open(storage_actor_t *self, char *detail, size_t detail_size) {
         return detail_set(detail, detail_size, "cannot open the home", rc);
     self->formatted = true;
     self->commit = state_applied(self->state);
+    self->settle_index = journal_last_index(self->journal);
+    self->settle_ms = UINT64_MAX; /* counted from the first turn */
     return 0;
 }
 
@@ -302,16 +304,30 @@ static void storage_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
     }
 }
 
+bool storage_settled(const storage_actor_t *self) {
+    return !self->settle_ms;
+}
+
+static void settle_turn(storage_actor_t *self, uint64_t now_ms) {
+    if (!self->settle_ms)
+        return;
+    if (self->settle_ms == UINT64_MAX)
+        self->settle_ms = now_ms + STORAGE_SETTLE_MS;
+    uint64_t last = journal_last_index(self->journal); /* a new leader may have cut the journal's end */
+    uint64_t wanted = self->settle_index < last ? self->settle_index : last;
+    if (state_applied(self->state) >= wanted || now_ms >= self->settle_ms)
+        self->settle_ms = 0;
+}
+
 static void status_turn(storage_actor_t *self, uint64_t now_ms) {
-    if (!self->state || now_ms < self->status_ms)
+    uint64_t applied = self->state ? state_applied(self->state) : 0;
+    if (now_ms < self->status_ms || !storage_settled(self) || self->status_applied == applied)
         return;
     self->status_ms = now_ms + STORAGE_STATUS_MS;
-    if (self->status_applied == state_applied(self->state))
-        return;
-    self->status_applied = state_applied(self->state);
+    self->status_applied = applied;
     message_t message = {.kind = MESSAGE_STORE_STATUS};
     storage_batch_stamp(self, &message);
-    message.batch.digest = state_digest(self->state);
+    message.batch.digest = self->state ? state_digest(self->state) : 0;
     self->post->local(self->post->self, ACTOR_GATEWAY, &message);
 }
 
@@ -326,6 +342,7 @@ static int storage_turn(void *hint, uint64_t now_ms) {
         rc = storage_write_turn(self, now_ms);
     if (rc == 0)
         rc = storage_apply_turn(self, now_ms);
+    settle_turn(self, now_ms);
     if (rc == 0)
         rc = storage_query_turn(self, now_ms);
     if (rc)
@@ -354,7 +371,9 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
                              : self->flush_retry_ms);
     if (self->write_blocked)
         at = earlier(at, self->retry_ms);
-    if (self->state && self->status_applied != state_applied(self->state))
+    if (self->settle_ms)
+        at = earlier(at, self->settle_ms);
+    else if (self->state && self->status_applied != state_applied(self->state))
         at = earlier(at, self->status_ms);
     if (self->opened && self->leader && self->state && state_has_expiries(self->state))
         at = earlier(at, now_ms + 50);

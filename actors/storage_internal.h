@@ -28,6 +28,7 @@
 #define STORAGE_EXPIRE_RETRY_MS 500u
 #define STORAGE_CLOCK_MS 1000u
 #define STORAGE_STATUS_MS 100u
+#define STORAGE_SETTLE_MS 3000u
 /* Free space at which flushing to a disk that was full is tried again. */
 #define STORAGE_ROOM_BYTES (24u << 20)
 
@@ -88,6 +89,8 @@ struct storage_actor {
     write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
     uint64_t commit;
+    uint64_t settle_index; /* the journal's end at the start: what may have been applied before it */
+    uint64_t settle_ms;    /* or until then, when there is no leader; 0: settled */
     bool write_blocked; /* the first write found no room */
     uint64_t retry_ms;
     bool written_changed; /* raft is to hear of first_index or no_space */
@@ -158,6 +161,9 @@ void storage_sessions_close(storage_actor_t *self);
 uint64_t storage_snapshot_pin(const storage_actor_t *self);
 
 /* storage_actor.c */
+/* False while a node that starts again may not have applied what it had before: answers without a quorum wait, so
+ * that the revision does not go back. */
+bool storage_settled(const storage_actor_t *self);
 int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t detail_size);
 void storage_opened_send(storage_actor_t *self);
 

@@ -55,7 +55,7 @@ static bool query_safe(const storage_actor_t *self, const query_item_t *item) {
         return false;
     uint64_t read_id = item->message.batch.read_id;
     if (read_id == 0)
-        return true;
+        return storage_settled(self);
     return read_id <= self->ready_id && state_applied(self->state) >= self->ready_index;
 }
 
