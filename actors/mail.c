@@ -159,9 +159,15 @@ static uint64_t post_boot(void *hint, actor_t neighbour) {
     return self->neighbours[neighbour].boot;
 }
 
+/* A HELLO that asks is repeated until it is answered. The answer goes before all that follows it, so it waits
+ * with that while the outlet is still connecting to the neighbour's new life. */
 static void hello_send(mail_t *self, actor_t to, bool reply) {
+    neighbour_t *neighbour = &self->neighbours[to];
     message_t message = hello_make(self, to, reply);
-    (void) link_send(self->neighbours[to].outlet, &message); /* repeated until it is answered */
+    if (reply && (neighbour->first || send_now(self, to, &message) == DRAX_EAGAIN))
+        waiting_push(self, to, &message);
+    else if (!reply)
+        (void) link_send(neighbour->outlet, &message);
 }
 
 /* ---- peers ---- */

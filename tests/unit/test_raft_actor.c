@@ -16,6 +16,7 @@
 #define CLUSTER 77u
 #define NODE 5u
 #define LEADER 3u
+#define OTHER 4u
 
 typedef struct {
     fake_post_t post;
@@ -485,9 +486,10 @@ static void a_leader_hands_snapshots_on(void **state) {
 /* ---- joining, and snapshots for this node ---- */
 
 static config_t members_told(void) {
-    config_t members = {.index = 20, .count = 2};
+    config_t members = {.index = 20, .count = 3};
     members.members[0] = (member_t){LEADER, MEMBER_VOTER, "lead:1", "lead:2"};
-    members.members[1] = (member_t){NODE, MEMBER_LEARNER, "own:1", "own:2"};
+    members.members[1] = (member_t){OTHER, MEMBER_VOTER, "other:1", "other:2"};
+    members.members[2] = (member_t){NODE, MEMBER_LEARNER, "own:1", "own:2"};
     return members;
 }
 
@@ -503,7 +505,7 @@ static void joined(fixture_t *f) {
     message_t *format = fake_post_find(&f->post, MESSAGE_FORMAT);
     assert_int_equal(format->format.cluster, CLUSTER);
     assert_true(format->format.node == id);
-    assert_int_equal(format->format.hint.count, 2);
+    assert_int_equal(format->format.hint.count, 3);
     fake_post_expect(&f->post, MESSAGE_OPEN);
     opened_comes(f, &(message_opened_t){.formatted = true,
                                         .cluster = CLUSTER,
@@ -518,7 +520,7 @@ static void a_node_with_peers_asks_to_join(void **state) {
     joined(f);
     assert_null(fake_post_find(&f->post, MESSAGE_WRITE)); /* it founds nothing */
     assert_int_equal(f->post.config.count, 0);
-    assert_int_equal(f->post.hint.count, 2); /* where to look for the leader */
+    assert_int_equal(f->post.hint.count, 3); /* where to look for the leader */
     assert_false(raft_actor_ops.ready(f->raft));
     raft_actor_joined(f->raft, 1234, &f->post.hint); /* told twice: too late */
     assert_null(fake_post_next(&f->post));
@@ -567,7 +569,7 @@ static void a_snapshot_is_pulled_chunk_by_chunk(void **state) {
     fake_post_skip(&f->post);
     offer_comes(f);
     fetch_expected(f, 0, 0);
-    chunk_comes(f, 2, 6, 0, 0);      /* of somebody else */
+    chunk_comes(f, OTHER, 6, 0, 0);  /* of somebody else */
     chunk_comes(f, LEADER, 6, 1, 0); /* not the one asked for */
     assert_null(fake_post_find(&f->post, MESSAGE_SNAPSHOT_CHUNK));
     chunk_comes(f, LEADER, 6, 0, 0);
