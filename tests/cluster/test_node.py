@@ -12,7 +12,7 @@ import time
 import unittest
 
 from harness import (ACTORS, DRAXD, STOP_TIMEOUT_S, DraxTestCase, Node, Process, environment,
-                     pid_takes_sigterm, ports_find, sanitizer_check, session_pids, wait_until)
+                     pid_takes_sigterm, ports_find, put_until_done, sanitizer_check, session_pids, wait_until)
 from wire import request_pack
 
 EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 64, 69, 78
@@ -313,7 +313,7 @@ class Lifecycle(NodeTest):
         for kind in ACTORS:
             node.kill(kind)
             wait_until(lambda: set(node.actors()) == set(ACTORS), 10)
-            node.call("put", "k", "v")
+            put_until_done(node, "k", "v", 10)
         node.stop()
         node.process.reader.join(10)
         ready = [line for line in node.process.lines() if node.is_ready_line(line)]
