@@ -153,18 +153,78 @@ static void reads_have_a_deadline(void **state) {
 
 /* ---- its own methods ---- */
 
+/* A gateway that knows nothing yet waits a while, so that what it says does not seem to go back. */
 static void ping_and_status_need_nobody(void **state) {
     fixture_t *f = *state;
     client_sends(f, 'A', "[0, 8, \"ping\", []]");
+    turn(f);
+    no_answer_expected(f);
+    turn_at(f, f->now_ms + 3500);
     answer_expected(
         f, 'A', "[1, 8, nil, {\"version\": \"" DRAX_VERSION "\", \"node\": 0, \"revision\": 0}]");
     client_sends(f, 'A', "[0, 9, \"status\", []]");
+    turn_at(f, f->now_ms + 3500);
     answer_expected(
         f, 'A',
         "[1, 9, nil, {\"cluster\": 0, \"node\": 0, \"role\": \"learner\", \"leader\": nil, "
         "\"term\": 0, \"revision\": 0, \"commit\": 0, \"applied\": 0, \"members\": [], "
         "\"version\": \"" DRAX_VERSION "\", \"no_space\": false, "
         "\"digest\": \"0000000000000000\"}]");
+}
+
+static void ping_is_answered_once_the_node_is_known(void **state) {
+    fixture_t *f = *state;
+    client_sends(f, 'A', "[0, 8, \"ping\", []]");
+    status_comes(f, 5, 1);
+    turn(f);
+    no_answer_expected(f);
+    message_t message = {.kind = MESSAGE_STORE_STATUS, .batch = {.revision = 30, .applied = 41}};
+    message_comes(f, ACTOR_STORAGE, &message);
+    turn(f);
+    answer_expected(
+        f, 'A', "[1, 8, nil, {\"version\": \"" DRAX_VERSION "\", \"node\": 7, \"revision\": 30}]");
+}
+
+/* How many queries the next message, a QUERY, holds; `token` is the first one's. */
+static size_t queries_expected(fixture_t *f, uint64_t *token) {
+    message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
+    batch_t batch;
+    assert_int_equal(batch_open(&batch, payload_slice(query->batch.payload)), 0);
+    *token = query_token(query);
+    return batch.count;
+}
+
+static void connections_take_turns(void **state) {
+    fixture_t *f = *state;
+    for (int i = 0; i < 100; i++)
+        client_sends(f, 'A', "[0, 1, \"get\", [\"k\", {\"stale\": true}]]");
+    client_sends(f, 'B', "[0, 2, \"get\", [\"k\", {\"stale\": true}]]");
+    uint64_t first, token;
+    turn(f);
+    assert_int_equal(queries_expected(f, &first), 64 + 1); /* A's first portion, and B's */
+    turn(f);
+    nothing_expected(f);
+    answer_comes(f, first, "nil, 1"); /* small: there is room for this one's place and one more */
+    turn(f);
+    assert_int_equal(queries_expected(f, &token), 2);
+}
+
+static void a_client_that_does_not_read_waits(void **state) {
+    fixture_t *f = *state;
+    f->refusing = 'A';
+    f->refusing_code = DRAX_EAGAIN;
+    uint64_t token;
+    client_sends(f, 'A', "[0, 1, \"get\", [\"k\", {\"stale\": true}]]");
+    turn(f);
+    assert_int_equal(queries_expected(f, &token), 1);
+    answer_comes(f, token, "nil, 1");
+    client_sends(f, 'A', "[0, 2, \"get\", [\"k\", {\"stale\": true}]]");
+    turn(f);
+    nothing_expected(f);
+    f->refusing = 0;
+    turn(f); /* the answer goes */
+    turn(f);
+    assert_int_equal(queries_expected(f, &token), 1);
 }
 
 static void status_tells_what_is_known(void **state) {
@@ -422,7 +482,10 @@ int main(void) {
         T(a_new_raft_is_asked_again),
         T(reads_have_a_deadline),
         T(ping_and_status_need_nobody),
+        T(ping_is_answered_once_the_node_is_known),
         T(status_tells_what_is_known),
+        T(connections_take_turns),
+        T(a_client_that_does_not_read_waits),
         T(membership_goes_to_raft),
         T(membership_refusals_have_the_contracts_codes),
         T(membership_without_raft),
