@@ -70,7 +70,13 @@ static void status_changed(raft_actor_t *self) {
     /* Once the log names the members with this node among them, it knows better than the hint. */
     const config_t *config = raft_config(self->core);
     bool known = config_member(config, self->node) != NULL;
-    self->post->peers(self->post->self, self->node, config, known ? NULL : &self->hint);
+    if (config->index != self->latest.index) {
+        self->previous = self->latest;
+        self->latest = *config;
+    }
+    /* A member that a change takes out, perhaps the leader, must still hear that it has our log. */
+    const config_t *extra = known ? &self->previous : &self->hint;
+    self->post->peers(self->post->self, self->node, config, extra);
     status_send(self);
     clock_send(self);
 }
@@ -351,9 +357,10 @@ static void local_receive(raft_actor_t *self, message_t *message, uint64_t now_m
 
 /* ---- messages of peers ---- */
 
+/* A leader that was removed answers the request that did it, when it is no member any more. */
 static bool peer_known(const raft_actor_t *self, const message_t *message) {
     return self->core && message->cluster == self->cluster && message->to == self->node &&
-           (config_member(raft_config(self->core), message->from) ||
+           (message->kind == MESSAGE_ADMIN_RESULT || config_member(raft_config(self->core), message->from) ||
             config_member(&self->hint, message->from));
 }
 

@@ -19,7 +19,7 @@ typedef enum { RAFT_WAITING, RAFT_JOINING, RAFT_FORMATTING, RAFT_RUNNING } raft_
 typedef struct admin_request {
     message_admin_t admin;
     uint64_t origin; /* node it came from; 0: this node's gateway */
-    uint64_t index, term; /* entry that decides it; index 0: not begun (a change is pending) */
+    uint64_t index;  /* of the entry that decides it; 0: not begun (a change is pending) */
     uint64_t deadline_ms;
 } admin_request_t;
 
@@ -39,6 +39,7 @@ struct raft_actor {
     uint64_t random; /* splitmix64's state */
     uint64_t cluster, node;
     config_t hint; /* peers to reach until the log names them */
+    config_t latest, previous; /* memberships, as the core had them */
     uint64_t gateway_boot;
     raft_t *core;
     uint64_t cores; /* made so far: each is a life of its own to the peers, who probe its log anew */

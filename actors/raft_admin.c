@@ -20,7 +20,6 @@ static void result_send(raft_actor_t *self, const message_admin_t *admin, uint64
 
 static int request_begin(raft_actor_t *self, admin_request_t *request) {
     message_admin_t *admin = &request->admin;
-    request->term = raft_term(self->core);
     switch (admin->op) {
     case ADMIN_ADD:
         return raft_member_add(self->core, admin->id, admin->addr, admin->raft_addr, &request->index);
@@ -35,18 +34,27 @@ static int request_begin(raft_actor_t *self, admin_request_t *request) {
     return DRAX_EINVAL;
 }
 
+/* Committed, and what it was to bring about is so: leadership and term may have changed since (a leader that
+ * was removed hands over at once). */
+static bool request_done(const raft_actor_t *self, const admin_request_t *request) {
+    const member_t *member = config_member(raft_config(self->core), request->admin.id);
+    if (request->admin.op == ADMIN_TRANSFER)
+        return request->index && raft_role(self->core) != RAFT_LEADER && raft_leader(self->core);
+    if (!request->index || raft_commit(self->core) < request->index)
+        return false;
+    if (request->admin.op == ADMIN_REMOVE)
+        return !member;
+    return member && (request->admin.op == ADMIN_ADD || member->role == MEMBER_VOTER);
+}
+
 /* 1: not decided yet; else the request's code. */
 static int request_progress(raft_actor_t *self, admin_request_t *request, uint64_t now_ms) {
-    bool leads = raft_role(self->core) == RAFT_LEADER;
-    if (request->admin.op == ADMIN_TRANSFER && request->index && !leads && raft_leader(self->core))
-        return 0;
-    if (request->index && request->index != UINT64_MAX && raft_commit(self->core) >= request->index &&
-        raft_term(self->core) == request->term)
+    if (request_done(self, request))
         return 0;
     if (now_ms >= request->deadline_ms)
         return request->index ? DRAX_ETIMEDOUT : DRAX_EPENDING;
     if (request->index)
-        return !leads && request->admin.op != ADMIN_TRANSFER ? DRAX_ETIMEDOUT : 1;
+        return 1;
     int rc = request_begin(self, request);
     if (rc)
         request->index = 0;

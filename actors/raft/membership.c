@@ -202,10 +202,6 @@ void membership_flush(raft_t *self) {
     if (self->role != RAFT_LEADER || config->index > self->commit ||
         config_member(config, self->options.id))
         return;
-    progress_t *heir = transfer_candidate(self);
-    if (heir) {
-        message_t message = message_make(self, MESSAGE_TIMEOUT_NOW, heir->id);
-        message_send(self, &message);
-    }
+    raft_abdicate(self);
     become_follower(self, self->term, 0);
 }
