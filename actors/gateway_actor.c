@@ -103,8 +103,9 @@ static pending_kind_t kind_of(const request_t *request) {
 static void request_local(gateway_actor_t *self, envelope_t **envelope, const request_t *request,
                           uint64_t now_ms) {
     uint64_t token;
-    if (!gateway_node_known(self) && pendings_open(self->pendings, envelope, PENDING_LOCAL, request, NULL, 0,
-                                                   now_ms + GATEWAY_LOCAL_MS, &token) == 0)
+    bool wait = !gateway_node_known(self) && !self->stopping;
+    if (wait && pendings_open(self->pendings, envelope, PENDING_LOCAL, request, NULL, 0,
+                              now_ms + GATEWAY_LOCAL_MS, &token) == 0)
         return;
     buffer_t outcome = {0};
     gateway_local(self, request->method, &outcome);

@@ -147,11 +147,10 @@ static void core_drop(raft_actor_t *self) {
     if (!self->core)
         return;
     /* A leader that is about to forget what it is tells a successor to go ahead. */
-    if (raft_role(self->core) == RAFT_LEADER && raft_transfer(self->core, 0) == 0) {
-        raft_ready_t *ready = raft_ready(self->core);
-        for (size_t i = 0; i < ready->message_count; i++)
-            self->post->peer(self->post->self, &ready->messages[i]);
-    }
+    raft_abdicate(self->core);
+    raft_ready_t *ready = raft_ready(self->core);
+    for (size_t i = 0; i < ready->message_count; i++)
+        self->post->peer(self->post->self, &ready->messages[i]);
     raft_destroy(&self->core);
     raft_admin_fail_all(self, DRAX_ETIMEDOUT);
     self->pull = (pull_t){0};

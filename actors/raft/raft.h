@@ -124,6 +124,11 @@ int raft_member_promote(raft_t *self, uint64_t id, uint64_t *index);
  * refused (DRAX_EAGAIN) until it succeeds or an election timeout passes. DRAX_ENOTLEADER, DRAX_ENOTFOUND. */
 int raft_transfer(raft_t *self, uint64_t id);
 
+/* A leader that cannot go on (its storage is gone, its disk stalls) tells the most up-to-date active voter to
+ * stand at once, without waiting until that one has everything: who lacks a committed entry is not elected.
+ * Does nothing on others. */
+void raft_abdicate(raft_t *self);
+
 /* Learners are promoted by the leader itself once they have caught up and stayed so. */
 
 /* ---- what to do ---- */

@@ -277,6 +277,7 @@ static bool quorum_active(const raft_t *self) {
 
 void leader_tick(raft_t *self) {
     if (!quorum_active(self) || raft_disk_stalled(self)) {
+        raft_abdicate(self);
         become_follower(self, self->term, 0);
         return;
     }

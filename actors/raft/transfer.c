@@ -37,6 +37,14 @@ int raft_transfer(raft_t *self, uint64_t id) {
     return 0;
 }
 
+void raft_abdicate(raft_t *self) {
+    progress_t *heir = self->role == RAFT_LEADER ? transfer_candidate(self) : NULL;
+    if (!heir)
+        return;
+    message_t message = message_make(self, MESSAGE_TIMEOUT_NOW, heir->id);
+    message_send(self, &message);
+}
+
 void transfer_tick(raft_t *self) {
     if (self->transfer_to &&
         (self->now_ms >= self->transfer_deadline_ms || !raft_voter(self, self->transfer_to)))
