@@ -1,9 +1,9 @@
 /* actor.h: what an actor is, apart from how it is run.
  *
- * An actor owns its state and works in turns: it receives messages, then takes one turn, in which it
- * writes, applies and sends. It knows no socket, thread or clock: messages leave through the post it
- * was given and time arrives as an argument. So the same actor runs as a process over ipc, as a thread
- * over inproc, and in a simulation.
+ * An actor owns its state and works in turns: it receives messages, then takes one turn, in which
+ * it writes, applies and sends. It knows no socket, thread or clock: messages leave through the
+ * post it was given and time arrives as an argument. So the same actor runs as a process over ipc,
+ * as a thread over inproc, and in a simulation.
  */
 #ifndef DRAX_ACTORS_ACTOR_H
 #define DRAX_ACTORS_ACTOR_H
@@ -16,8 +16,8 @@
 /* The way out. Both sends take the message over and clear it. */
 typedef struct post {
     void *self;
-    /* To an actor of this node; fills in sender and boots. Delivered in order and without loss as long
-     * as both live; dropped when the neighbour is not there (it says HELLO when it is). */
+    /* To an actor of this node; fills in sender and boots. Delivered in order and without loss as
+     * long as both live; dropped when the neighbour is not there (it says HELLO when it is). */
     void (*local)(void *self, actor_t to, message_t *message);
     /* To the raft actor of another node: `message->to`. May be lost. */
     void (*peer)(void *self, message_t *message);

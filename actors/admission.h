@@ -1,8 +1,9 @@
 /* admission.h: which reads go to storage when, so that no connection holds up the others.
  *
- * Owns: the order of the reads that wait in the gateway. A connection has as many reads with storage as its
- * answers fit into ADMISSION_BYTES, by their average size so far; it begins with ADMISSION_START and gains one
- * with each answer. One that does not take its answers has none until it does. Connections take turns.
+ * Owns: the order of the reads that wait in the gateway. A connection has as many reads with
+ * storage as its answers fit into ADMISSION_BYTES, by their average size so far; it begins with
+ * ADMISSION_START and gains one with each answer. One that does not take its answers has none until
+ * it does. Connections take turns.
  */
 #ifndef DRAX_ACTORS_ADMISSION_H
 #define DRAX_ACTORS_ADMISSION_H

@@ -10,8 +10,8 @@
 #include "broker/error.h"
 #include "broker/limits.h"
 
-/* Answers that ZeroMQ queues for one client; what it does not take beyond that waits, bounded in bytes,
- * with the gateway. Small, because an answer may be a megabyte. */
+/* Answers that ZeroMQ queues for one client; what it does not take beyond that waits, bounded in
+ * bytes, with the gateway. Small, because an answer may be a megabyte. */
 #define CLIENTS_SEND_QUEUE 256
 /* Requests that ZeroMQ queues for the gateway, a client. */
 #define CLIENTS_RECEIVE_QUEUE 1024
@@ -31,7 +31,8 @@ static int options_set(void *socket, const char *address) {
     int rc = 0;
     /* A client's frame beyond the limit ends its connection before the frame is read. */
     rc |= zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
-    /* A send to a client that is gone, or that reads nothing, says so instead of dropping or blocking. */
+    /* A send to a client that is gone, or that reads nothing, says so instead of dropping or
+     * blocking. */
     rc |= option_set(socket, ZMQ_ROUTER_MANDATORY, 1);
     rc |= option_set(socket, ZMQ_SNDHWM, CLIENTS_SEND_QUEUE);
     rc |= option_set(socket, ZMQ_RCVHWM, CLIENTS_RECEIVE_QUEUE);
@@ -39,7 +40,8 @@ static int options_set(void *socket, const char *address) {
     rc |= option_set(socket, ZMQ_LINGER, 500);
     /* A connection that never completes its handshake does not stay. */
     rc |= option_set(socket, ZMQ_HANDSHAKE_IVL, 10000);
-    /* Hosts that vanished are noticed by TCP; ZMTP heartbeats would burden clients that know none. */
+    /* Hosts that vanished are noticed by TCP; ZMTP heartbeats would burden clients that know none.
+     */
     rc |= option_set(socket, ZMQ_TCP_KEEPALIVE, 1);
     rc |= option_set(socket, ZMQ_TCP_KEEPALIVE_IDLE, 60);
     rc |= option_set(socket, ZMQ_TCP_KEEPALIVE_INTVL, 15);
@@ -51,7 +53,8 @@ static int options_set(void *socket, const char *address) {
     return rc ? DRAX_EIO : 0;
 }
 
-int clients_new(clients_t **out, void *context, const char *address, char *detail, size_t detail_size) {
+int clients_new(clients_t **out, void *context, const char *address, char *detail,
+                size_t detail_size) {
     *out = NULL;
     clients_t *self = calloc(1, sizeof *self);
     if (!self)
@@ -65,7 +68,8 @@ int clients_new(clients_t **out, void *context, const char *address, char *detai
         rc = errno == EADDRINUSE ? DRAX_EINUSE : DRAX_EINVAL;
         snprintf(detail, detail_size, "cannot listen on %s: %s", address, zmq_strerror(errno));
     } else if (rc) {
-        snprintf(detail, detail_size, "cannot make a socket for %s: %s", address, zmq_strerror(errno));
+        snprintf(detail, detail_size, "cannot make a socket for %s: %s", address,
+                 zmq_strerror(errno));
     }
     if (rc) {
         clients_destroy(&self);
@@ -90,7 +94,8 @@ void *clients_socket(clients_t *self) {
     return self->socket;
 }
 
-/* Reads to the end of the message; the payload stays in self->frame. DRAX_EPROTO: over the limits. */
+/* Reads to the end of the message; the payload stays in self->frame. DRAX_EPROTO: over the limits.
+ */
 static int frames_read(clients_t *self, uint32_t *size, uint32_t *id_size) {
     uint32_t frames = 0;
     bool over = false;
@@ -137,7 +142,8 @@ int clients_send(clients_t *self, const envelope_t *envelope, slice_t payload) {
     for (uint32_t at = 0; at < envelope->size;) {
         uint16_t length;
         memcpy(&length, envelope->bytes + at, 2);
-        int sent = zmq_send(self->socket, envelope->bytes + at + 2, length, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+        int sent =
+            zmq_send(self->socket, envelope->bytes + at + 2, length, ZMQ_SNDMORE | ZMQ_DONTWAIT);
         /* Only the first frame, the routing id, can be refused; the rest follows it. */
         if (sent < 0)
             return errno == EAGAIN ? DRAX_EAGAIN : DRAX_ENOTFOUND;

@@ -1,7 +1,9 @@
-/* clients.h: the gateway's side of its clients: one ROUTER socket, with every option set on purpose.
+/* clients.h: the gateway's side of its clients: one ROUTER socket, with every option set on
+ * purpose.
  *
- * Owns: the socket. Knows frames: a message is [routing id, envelope frames…, payload]; everything before
- * the payload is kept as one envelope and goes back unchanged. Must not know what payloads mean.
+ * Owns: the socket. Knows frames: a message is [routing id, envelope frames…, payload]; everything
+ * before the payload is kept as one envelope and goes back unchanged. Must not know what payloads
+ * mean.
  */
 #ifndef DRAX_ACTORS_CLIENTS_H
 #define DRAX_ACTORS_CLIENTS_H
@@ -10,24 +12,27 @@
 
 /* The frames before a payload, the routing id first:  envelope = { u16 size, bytes } */
 typedef struct envelope {
-    uint32_t size;     /* of bytes */
-    uint32_t id_size;  /* of the routing id, which begins at bytes + 2 */
+    uint32_t size;    /* of bytes */
+    uint32_t id_size; /* of the routing id, which begins at bytes + 2 */
     uint8_t bytes[];
 } envelope_t;
 
 typedef struct clients clients_t;
 
-/* Binds tcp://ADDRESS. `detail` gets a sentence: DRAX_EINUSE, DRAX_EINVAL, DRAX_EIO, DRAX_ENOMEM. */
-int clients_new(clients_t **out, void *context, const char *address, char *detail, size_t detail_size);
+/* Binds tcp://ADDRESS. `detail` gets a sentence: DRAX_EINUSE, DRAX_EINVAL, DRAX_EIO, DRAX_ENOMEM.
+ */
+int clients_new(clients_t **out, void *context, const char *address, char *detail,
+                size_t detail_size);
 void clients_destroy(clients_t **self);
 void *clients_socket(clients_t *self);
 
-/* The next message. `envelope` is the caller's (free); `payload` is borrowed until the next call. DRAX_EAGAIN:
- * none. DRAX_EPROTO: one with too many or too large envelope frames was dropped. DRAX_ENOMEM: dropped. */
+/* The next message. `envelope` is the caller's (free); `payload` is borrowed until the next call.
+ * DRAX_EAGAIN: none. DRAX_EPROTO: one with too many or too large envelope frames was dropped.
+ * DRAX_ENOMEM: dropped. */
 int clients_receive(clients_t *self, envelope_t **envelope, slice_t *payload);
 
-/* Sends one payload back. DRAX_EAGAIN: the client does not take its answers just now; DRAX_ENOTFOUND: it
- * is gone. */
+/* Sends one payload back. DRAX_EAGAIN: the client does not take its answers just now;
+ * DRAX_ENOTFOUND: it is gone. */
 int clients_send(clients_t *self, const envelope_t *envelope, slice_t payload);
 
 #endif

@@ -18,8 +18,9 @@ static void response_send(gateway_actor_t *self, account_t *account, envelope_t 
     }
     slice_t response = {self->response.data, self->response.size};
     /* Behind answers that wait already, so that they keep their order. */
-    int rc = account && account->unsent ? DRAX_EAGAIN
-                                        : self->options.respond(self->options.hint, envelope, response);
+    int rc = account && account->unsent
+                 ? DRAX_EAGAIN
+                 : self->options.respond(self->options.hint, envelope, response);
     if (rc == DRAX_EAGAIN && account) {
         payload_t *kept = payload_copy(response.data, response.size);
         bool told = account->overflowed;
@@ -120,8 +121,8 @@ static void request_serve(gateway_actor_t *self, envelope_t **envelope, const re
     payload_t *kept = read ? payload_copy(payload.data, payload.size) : NULL;
     uint64_t token = 0;
     int rc = read && !kept ? DRAX_ENOMEM
-                           : pendings_open(self->pendings, envelope, kind, request, kept, payload.size,
-                                           now_ms + LIMIT_REQUEST_TIMEOUT_MS, &token);
+                           : pendings_open(self->pendings, envelope, kind, request, kept,
+                                           payload.size, now_ms + LIMIT_REQUEST_TIMEOUT_MS, &token);
     payload_unref(&kept);
     if (rc) {
         refuse(self, envelope, request->msgid, RPC_UNAVAILABLE, "too many requests are waiting");
@@ -143,7 +144,8 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
     if (rc == DRAX_EAGAIN) {
         /* Not for an answer. */
     } else if (payload.size > self->options.max_request_bytes) {
-        refuse(self, envelope, request.msgid, RPC_TOO_LARGE, "the payload is larger than --max-request");
+        refuse(self, envelope, request.msgid, RPC_TOO_LARGE,
+               "the payload is larger than --max-request");
     } else if (rc) {
         refuse(self, envelope, request.msgid, error.code, error.text);
     } else if (method_kind(request.method) == METHOD_KIND_LOCAL) {
@@ -268,7 +270,8 @@ static bool gateway_stopped(const void *hint) {
 
 static bool gateway_ready(const void *hint) {
     const gateway_actor_t *self = hint;
-    return self->raft_known && self->raft.leader && self->post->boot(self->post->self, ACTOR_STORAGE);
+    return self->raft_known && self->raft.leader &&
+           self->post->boot(self->post->self, ACTOR_STORAGE);
 }
 
 const actor_ops_t gateway_actor_ops = {

@@ -1,18 +1,19 @@
 /* gateway_actor.h: the actor that serves clients.
  *
- * Owns: requests until they are answered, the blocks they are proposed in, what is known of the node for
- * `ping` and `status`. Must not know: terms, the journal, keys; it never parses an outcome.
+ * Owns: requests until they are answered, the blocks they are proposed in, what is known of the
+ * node for `ping` and `status`. Must not know: terms, the journal, keys; it never parses an
+ * outcome.
  *
- * A write goes into this turn's block; blocks go to raft in order and are repeated, still in order, until
- * storage tells their results: after a change of leader, and when one was skipped (block.h has the rule
- * that makes this safe). So a change of leader costs a client time, not an unknown outcome. A
- * linearizable read goes to storage, where it waits, and to raft, which tells storage from when on it is
- * safe. Everything has a deadline of LIMIT_REQUEST_TIMEOUT_MS.
+ * A write goes into this turn's block; blocks go to raft in order and are repeated, still in order,
+ * until storage tells their results: after a change of leader, and when one was skipped (block.h
+ * has the rule that makes this safe). So a change of leader costs a client time, not an unknown
+ * outcome. A linearizable read goes to storage, where it waits, and to raft, which tells storage
+ * from when on it is safe. Everything has a deadline of LIMIT_REQUEST_TIMEOUT_MS.
  *
  * Invariants
  *  1. Every request gets exactly one answer.
- *  2. UNAVAILABLE is said of a write only if none of its proposals can have reached a log; such a block is
- *     then never proposed again. Otherwise TIMEOUT.
+ *  2. UNAVAILABLE is said of a write only if none of its proposals can have reached a log; such a
+ * block is then never proposed again. Otherwise TIMEOUT.
  *  3. Pending requests, bytes and answers not taken are bounded, per connection and in all.
  */
 #ifndef DRAX_ACTORS_GATEWAY_ACTOR_H
@@ -38,7 +39,8 @@ int gateway_actor_new(gateway_actor_t **out, const gateway_options_t *options);
 void gateway_actor_destroy(gateway_actor_t **self);
 
 /* One message of a client; takes `*envelope` over. */
-void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t payload, uint64_t now_ms);
+void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t payload,
+                           uint64_t now_ms);
 
 extern const actor_ops_t gateway_actor_ops;
 

@@ -1,5 +1,5 @@
-/* gateway_blocks.c: writes. See gateway_actor.h for the way they go and block.h for the rule that lets
- * a block be proposed more than once. */
+/* gateway_blocks.c: writes. See gateway_actor.h for the way they go and block.h for the rule that
+ * lets a block be proposed more than once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +53,8 @@ static void block_free(block_item_t *block) {
     free(block);
 }
 
-/* Takes `block`, which is in the list, out of it and frees it; its requests must have been answered. */
+/* Takes `block`, which is in the list, out of it and frees it; its requests must have been
+ * answered. */
 static void block_remove(gateway_actor_t *self, block_item_t *block) {
     block_item_t **at = &self->blocks;
     while (*at != block)
@@ -66,7 +67,8 @@ static void block_remove(gateway_actor_t *self, block_item_t *block) {
     block_free(block);
 }
 
-static void block_fail(gateway_actor_t *self, block_item_t *block, rpc_code_t code, const char *text) {
+static void block_fail(gateway_actor_t *self, block_item_t *block, rpc_code_t code,
+                       const char *text) {
     for (size_t i = 0; i < block->count; i++)
         gateway_fail(self, block->tokens[i], code, text);
     block_remove(self, block);
@@ -94,7 +96,8 @@ static int block_build(gateway_actor_t *self, block_item_t *block, uint64_t prev
     return block->payload ? 0 : DRAX_ENOMEM;
 }
 
-static bool block_propose(gateway_actor_t *self, block_item_t *block, uint64_t prev, uint64_t now_ms) {
+static bool block_propose(gateway_actor_t *self, block_item_t *block, uint64_t prev,
+                          uint64_t now_ms) {
     if (block->commands.failed) {
         block_fail(self, block, RPC_UNAVAILABLE, "out of memory");
         return false;
@@ -132,8 +135,10 @@ void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
     self->open = NULL;
     while (self->blocks && now_ms >= self->blocks->deadline_ms)
         block_give_up(self, self->blocks);
-    /* The oldest has waited too long for its result: a proposal was lost on the way to the leader. */
-    if (self->blocks && self->blocks->proposed && now_ms >= self->blocks->proposed_ms + GATEWAY_REPEAT_MS)
+    /* The oldest has waited too long for its result: a proposal was lost on the way to the leader.
+     */
+    if (self->blocks && self->blocks->proposed &&
+        now_ms >= self->blocks->proposed_ms + GATEWAY_REPEAT_MS)
         gateway_blocks_again(self);
     if (now_ms < self->propose_ms || !leader_reachable(self))
         return;
@@ -168,7 +173,8 @@ void gateway_result(gateway_actor_t *self, const message_batch_t *result) {
     uint64_t none;
     slice_t outcome;
     if (batch_open(&batch, payload_slice(result->payload)) != 0 || batch.count != block->count) {
-        log_error(self->log, "a block's results do not fit it seq=%llu", (unsigned long long) block->seq);
+        log_error(self->log, "a block's results do not fit it seq=%llu",
+                  (unsigned long long) block->seq);
         block_fail(self, block, RPC_TIMEOUT, "the result was lost");
         return;
     }
@@ -184,8 +190,10 @@ void gateway_skipped(gateway_actor_t *self, const message_batch_t *skipped, uint
         self->confirmed = skipped->seq;
     /* It counted, but its result went with an earlier life of storage. */
     while (self->blocks && self->blocks->seq && self->blocks->seq <= skipped->seq)
-        block_fail(self, self->blocks, RPC_TIMEOUT, "the write was applied but its result was lost");
-    if (self->blocks && self->blocks->proposed && now_ms >= self->blocks->proposed_ms + GATEWAY_REFUSED_MS * 5)
+        block_fail(self, self->blocks, RPC_TIMEOUT,
+                   "the write was applied but its result was lost");
+    if (self->blocks && self->blocks->proposed &&
+        now_ms >= self->blocks->proposed_ms + GATEWAY_REFUSED_MS * 5)
         gateway_blocks_again(self);
 }
 

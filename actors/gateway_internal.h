@@ -15,7 +15,8 @@
 #include "broker/error.h"
 #include "broker/message.h"
 
-/* A block or read that got no answer is repeated after this long, and a refused one after a shorter time. */
+/* A block or read that got no answer is repeated after this long, and a refused one after a shorter
+ * time. */
 #define GATEWAY_REPEAT_MS 1000u
 #define GATEWAY_READ_REPEAT_MS 250u
 #define GATEWAY_REFUSED_MS 20u
@@ -26,8 +27,8 @@
 
 /* One turn's writes. */
 typedef struct block_item {
-    uint64_t seq;      /* 0: never proposed */
-    uint64_t prev;     /* as in `payload` */
+    uint64_t seq;       /* 0: never proposed */
+    uint64_t prev;      /* as in `payload` */
     payload_t *payload; /* the block, built for its first proposal and whenever `prev` changes */
     buffer_t commands;
     uint64_t *tokens;
@@ -53,15 +54,15 @@ struct gateway_actor {
     uint64_t revision, applied, digest; /* as last told by storage */
     bool no_space;
 
-    uint64_t block_boot; /* 0: not chosen yet */
+    uint64_t block_boot;                 /* 0: not chosen yet */
     block_item_t *blocks, **blocks_last; /* not confirmed, in order */
-    block_item_t *open;  /* the last of them while it takes commands */
+    block_item_t *open;                  /* the last of them while it takes commands */
     uint64_t seq, confirmed;
     uint64_t propose_ms; /* not before, after a refusal */
 
-    admission_t admission; /* reads that are not with storage yet */
-    uint64_t read_id;      /* of the last linearizable query */
-    uint64_t asked_id, asked_ms; /* the last read index wanted, and when */
+    admission_t admission;           /* reads that are not with storage yet */
+    uint64_t read_id;                /* of the last linearizable query */
+    uint64_t asked_id, asked_ms;     /* the last read index wanted, and when */
     buffer_t queries, stale_queries; /* this turn's, as batch elements */
     size_t query_count, stale_count;
     buffer_t scratch, response;

@@ -43,8 +43,8 @@ static void status_pack(const gateway_actor_t *self, buffer_t *out) {
     pack_str(out, digest);
 }
 
-/* A gateway that just started knows nothing, and what it said then would seem to go back: a lower revision,
- * another role. */
+/* A gateway that just started knows nothing, and what it said then would seem to go back: a lower
+ * revision, another role. */
 bool gateway_node_known(const gateway_actor_t *self) {
     return self->raft_known && self->store_known;
 }
@@ -134,8 +134,9 @@ static void admin_fail(gateway_actor_t *self, uint64_t token, const message_admi
         gateway_fail(self, token, RPC_INVALID_ARGUMENT, "the address belongs to an active member");
         break;
     case DRAX_EINVAL:
-        gateway_fail(self, token, RPC_INVALID_ARGUMENT,
-                     "not possible: the last voter, a full membership, or a learner that is behind");
+        gateway_fail(
+            self, token, RPC_INVALID_ARGUMENT,
+            "not possible: the last voter, a full membership, or a learner that is behind");
         break;
     case DRAX_ETIMEDOUT:
         gateway_fail(self, token, RPC_TIMEOUT, "not decided in time; it may still come about");

@@ -1,5 +1,6 @@
-/* gateway_reads.c: reads. Storage gets the queries of a turn at once; a linearizable one waits there until
- * raft has confirmed leadership for its read id (or a later one) and told storage the index. */
+/* gateway_reads.c: reads. Storage gets the queries of a turn at once; a linearizable one waits
+ * there until raft has confirmed leadership for its read id (or a later one) and told storage the
+ * index. */
 #include <string.h>
 
 #include "actors/gateway_internal.h"
@@ -11,15 +12,16 @@ void gateway_read(gateway_actor_t *self, uint64_t token) {
 
 static void query_add(gateway_actor_t *self, const pending_t *pending) {
     bool stale = pending->kind == PENDING_STALE;
-    batch_add(stale ? &self->stale_queries : &self->queries, pendings_token(self->pendings, pending),
-              payload_slice(pending->request));
+    batch_add(stale ? &self->stale_queries : &self->queries,
+              pendings_token(self->pendings, pending), payload_slice(pending->request));
     if (stale)
         self->stale_count++;
     else
         self->query_count++;
 }
 
-static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count, uint64_t read_id) {
+static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count,
+                         uint64_t read_id) {
     if (*count && !queries->failed) {
         buffer_reset(&self->scratch);
         batch_begin(&self->scratch, *count);
@@ -51,7 +53,8 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
         else if (pending->kind == PENDING_LOCAL)
             gateway_local_answer(self, token);
         else
-            gateway_fail(self, token, RPC_UNAVAILABLE, "no leader with a majority was reached in time");
+            gateway_fail(self, token, RPC_UNAVAILABLE,
+                         "no leader with a majority was reached in time");
     }
 }
 

@@ -94,10 +94,10 @@ int home_identity_load(const fs_t *fs, const char *directory, home_identity_t *o
 int home_current_save(const fs_t *fs, const char *directory, const home_current_t *current) {
     char text[256], states[LIMIT_PATH_BYTES];
     home_states_path(states, directory);
-    size_t size = (size_t) snprintf(text, sizeof text,
-                                    "drax-state 1\nnumber %" PRIu64 "\nindex %" PRIu64
-                                    "\nterm %" PRIu64 "\n",
-                                    current->number, current->index, current->term);
+    size_t size =
+        (size_t) snprintf(text, sizeof text,
+                          "drax-state 1\nnumber %" PRIu64 "\nindex %" PRIu64 "\nterm %" PRIu64 "\n",
+                          current->number, current->index, current->term);
     return text_save(fs, states, "CURRENT", text, size, sizeof text);
 }
 

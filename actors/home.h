@@ -5,12 +5,13 @@
  *   state/CURRENT   the state directory in force, and where it was installed
  *   state/NNNNNNNN/ LevelDB
  *
- *   identity = "drax-identity 1\ncluster C\nnode N\n" { "member ID ROLE ADDR RAFT_ADDR\n" } "sum S\n"
- *   CURRENT  = "drax-state 1\nnumber N\nindex I\nterm T\n" "sum S\n"
+ *   identity = "drax-identity 1\ncluster C\nnode N\n" { "member ID ROLE ADDR RAFT_ADDR\n" } "sum
+ * S\n" CURRENT  = "drax-state 1\nnumber N\nindex I\nterm T\n" "sum S\n"
  *
- * S is XXH3-64 of all before it, in hexadecimal. The members in identity are where a node that joined
- * finds its cluster until its log tells it. `index` and `term` are those of the snapshot that the state
- * was installed from (0: none): the only case in which the state may be ahead of the journal.
+ * S is XXH3-64 of all before it, in hexadecimal. The members in identity are where a node that
+ * joined finds its cluster until its log tells it. `index` and `term` are those of the snapshot
+ * that the state was installed from (0: none): the only case in which the state may be ahead of the
+ * journal.
  */
 #ifndef DRAX_ACTORS_HOME_H
 #define DRAX_ACTORS_HOME_H

@@ -8,7 +8,8 @@
 #include "broker/error.h"
 #include "broker/rpc_members.h"
 
-/* One node gets this long to answer. It may be dead; what it began is found done by the next request. */
+/* One node gets this long to answer. It may be dead; what it began is found done by the next
+ * request. */
 #define JOIN_ANSWER_MS 2000u
 #define JOIN_PAUSE_MS 200u
 
@@ -86,7 +87,8 @@ static void attempt_begin(join_t *self, uint64_t id, uint64_t now_ms) {
     buffer_t request = {0};
     rpc_member_add(&request, ++self->msgid, id, self->settings->advertise,
                    self->settings->raft_advertise);
-    bool sent = !request.failed && zmq_send(self->socket, request.data, request.size, ZMQ_DONTWAIT) >= 0;
+    bool sent =
+        !request.failed && zmq_send(self->socket, request.data, request.size, ZMQ_DONTWAIT) >= 0;
     buffer_free(&request);
     if (!sent || loop_add(self->loop, self->socket, -1, answer_read, self) != 0) {
         attempt_end(self, now_ms + JOIN_PAUSE_MS);
@@ -114,8 +116,8 @@ static uint64_t join_deadline(const void *hint, uint64_t now_ms) {
     return self->socket || raft_actor_wants_join(self->raft, &id) ? self->deadline_ms : UINT64_MAX;
 }
 
-int join_new(join_t **out, void *context, loop_t *loop, raft_actor_t *raft, const settings_t *settings,
-             const log_t *log) {
+int join_new(join_t **out, void *context, loop_t *loop, raft_actor_t *raft,
+             const settings_t *settings, const log_t *log) {
     join_t *self = calloc(1, sizeof *self);
     *out = self;
     if (!self)

@@ -1,7 +1,7 @@
 /* join.h: asks the nodes named by --peer, one after the other, to let this node into their cluster.
  *
- * Owns: one DEALER to one gateway at a time. Asks for as long as it takes; stops when the raft actor
- * no longer wants to join.
+ * Owns: one DEALER to one gateway at a time. Asks for as long as it takes; stops when the raft
+ * actor no longer wants to join.
  */
 #ifndef DRAX_ACTORS_JOIN_H
 #define DRAX_ACTORS_JOIN_H
@@ -13,8 +13,8 @@
 typedef struct join join_t;
 
 /* `settings` and `log` are borrowed. DRAX_ENOMEM. */
-int join_new(join_t **out, void *context, loop_t *loop, raft_actor_t *raft, const settings_t *settings,
-             const log_t *log);
+int join_new(join_t **out, void *context, loop_t *loop, raft_actor_t *raft,
+             const settings_t *settings, const log_t *log);
 void join_destroy(join_t **self);
 
 #endif

@@ -21,12 +21,13 @@ void loop_destroy(loop_t **self);
 int loop_add(loop_t *self, void *socket, int fd, loop_fn *handler, void *hint);
 void loop_remove(loop_t *self, void *socket, int fd);
 
-/* Called after the sources of each turn, in the order added; `deadline` (may be NULL) says when the next
- * call must be at the latest. */
+/* Called after the sources of each turn, in the order added; `deadline` (may be NULL) says when the
+ * next call must be at the latest. */
 typedef uint64_t loop_deadline_fn(const void *hint, uint64_t now_ms);
 int loop_each_turn(loop_t *self, loop_fn *turn, loop_deadline_fn *deadline, void *hint);
 
-/* Runs until a handler or turn returns not 0 (that code is returned; LOOP_DONE means a good end). */
+/* Runs until a handler or turn returns not 0 (that code is returned; LOOP_DONE means a good end).
+ */
 #define LOOP_DONE 1
 int loop_run(loop_t *self);
 

@@ -90,11 +90,12 @@ static bool waiting_add(neighbour_t *neighbour, message_t *message) {
     return true;
 }
 
-/* Gives up what waits for a neighbour. It may live, so it is told to begin again with a HELLO that knows no
- * boot, before anything else that will be sent to it. */
+/* Gives up what waits for a neighbour. It may live, so it is told to begin again with a HELLO that
+ * knows no boot, before anything else that will be sent to it. */
 static void neighbour_lose(mail_t *self, actor_t actor, const char *why) {
     neighbour_t *neighbour = &self->neighbours[actor];
-    log_error(self->options.log, "%s: neighbour counts as gone neighbour=%s", why, actor_name(actor));
+    log_error(self->options.log, "%s: neighbour counts as gone neighbour=%s", why,
+              actor_name(actor));
     waiting_clear(neighbour);
     neighbour->lost = neighbour->boot;
     neighbour->boot = 0;
@@ -158,8 +159,8 @@ static uint64_t post_boot(void *hint, actor_t neighbour) {
     return self->neighbours[neighbour].boot;
 }
 
-/* A HELLO that asks is repeated until it is answered. The answer goes before all that follows it, so it waits
- * with that while the outlet is still connecting to the neighbour's new life. */
+/* A HELLO that asks is repeated until it is answered. The answer goes before all that follows it,
+ * so it waits with that while the outlet is still connecting to the neighbour's new life. */
 static void hello_send(mail_t *self, actor_t to, bool reply) {
     neighbour_t *neighbour = &self->neighbours[to];
     message_t message = hello_make(self, to, reply);
@@ -250,7 +251,8 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
     neighbour_t *neighbour = &self->neighbours[actor];
     if (!neighbour->outlet || message->from_boot == 0)
         return;
-    /* One that knew this boot and asks for it again has given it up, and what it sent in between. */
+    /* One that knew this boot and asks for it again has given it up, and what it sent in between.
+     */
     bool knows = message->to_boot == self->options.boot;
     bool anew = neighbour->boot != message->from_boot || (neighbour->knows && !message->to_boot);
     if (anew) {
@@ -375,7 +377,8 @@ int mail_new(mail_t **out, const mail_options_t *options, char *detail, size_t d
     self->post = (post_t){self, post_local, post_peer, post_peers, post_boot};
     char endpoint[ENDPOINT_BYTES];
     endpoint_local(options, options->actor, endpoint);
-    int rc = link_inbox_new(&self->inbox, options->context, LINK_LOCAL, endpoint, detail, detail_size);
+    int rc =
+        link_inbox_new(&self->inbox, options->context, LINK_LOCAL, endpoint, detail, detail_size);
     if (rc == 0 && options->raft_bind) {
         endpoint_tcp_bind(endpoint, options->raft_bind);
         rc = link_inbox_new(&self->peer_inbox, options->context, LINK_PEER, endpoint, detail,

@@ -1,11 +1,12 @@
-/* mail.h: an actor's post over real sockets: its inbox, the outlets to its neighbours and to its peers.
+/* mail.h: an actor's post over real sockets: its inbox, the outlets to its neighbours and to its
+ * peers.
  *
- * Owns: the sockets (through link.h), the boot ids of the neighbours and the HELLO handshake, what waits
- * for a slow neighbour, and the peers' connections. Must not know what messages mean.
+ * Owns: the sockets (through link.h), the boot ids of the neighbours and the HELLO handshake, what
+ * waits for a slow neighbour, and the peers' connections. Must not know what messages mean.
  *
  * Invariants
- *  1. A local message reaches the actor only if it was meant for this boot and comes from the boot that
- *     the neighbour's last HELLO named.
+ *  1. A local message reaches the actor only if it was meant for this boot and comes from the boot
+ * that the neighbour's last HELLO named.
  *  2. To one boot of a neighbour, messages arrive in the order sent and none is left out.
  */
 #ifndef DRAX_ACTORS_MAIL_H
@@ -18,17 +19,19 @@
 typedef struct mail mail_t;
 
 typedef struct mail_options {
-    void *context;       /* ZeroMQ's */
+    void *context; /* ZeroMQ's */
     actor_t actor;
-    const char *inproc;  /* name of an embedded node, or NULL: ipc relative to the working directory */
+    const char
+        *inproc; /* name of an embedded node, or NULL: ipc relative to the working directory */
     const char *raft_bind; /* HOST:PORT to bind for peers; NULL for all but raft */
-    uint64_t boot;       /* not 0 */
+    uint64_t boot;         /* not 0 */
     const log_t *log;
     const actor_ops_t *ops;
-    void *self;          /* the actor; may be set later through mail_attach */
+    void *self; /* the actor; may be set later through mail_attach */
 } mail_options_t;
 
-/* Binds and begins to look for the neighbours. `detail` names what failed. DRAX_EINUSE and others. */
+/* Binds and begins to look for the neighbours. `detail` names what failed. DRAX_EINUSE and others.
+ */
 int mail_new(mail_t **out, const mail_options_t *options, char *detail, size_t detail_size);
 void mail_destroy(mail_t **self);
 
@@ -36,7 +39,8 @@ void mail_destroy(mail_t **self);
 void mail_attach(mail_t *self, void *actor);
 const post_t *mail_post(mail_t *self);
 
-/* Puts the mail's sockets into a loop: delivery, handshakes and retries then happen by themselves. */
+/* Puts the mail's sockets into a loop: delivery, handshakes and retries then happen by themselves.
+ */
 int mail_join(mail_t *self, loop_t *loop);
 
 #endif

@@ -83,7 +83,8 @@ static size_t unsent_size(const envelope_t *envelope, const payload_t *response)
     return payload_size(response) + envelope->size + sizeof(unsent_t) + 64;
 }
 
-int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, payload_t **response) {
+int account_keep(pendings_t *self, account_t *account, envelope_t **envelope,
+                 payload_t **response) {
     size_t size = unsent_size(*envelope, *response);
     unsent_t *item = NULL;
     if (account->unsent_bytes + size <= LIMIT_CLIENT_UNSENT_BYTES &&
@@ -157,14 +158,16 @@ static void age_remove(pendings_t *self, const pending_t *pending) {
         self->newest = pending->older;
 }
 
-int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind, const request_t *request,
-                  payload_t *bytes, size_t size, uint64_t deadline_ms, uint64_t *token) {
+int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind,
+                  const request_t *request, payload_t *bytes, size_t size, uint64_t deadline_ms,
+                  uint64_t *token) {
     if (!self->free_count || self->bytes + size > LIMIT_GATEWAY_PENDING_BYTES)
         return DRAX_EAGAIN;
     account_t *account = pendings_account(self, *envelope);
     if (!account)
         return DRAX_EAGAIN;
-    if (account->requests >= LIMIT_CLIENT_PENDING || account->bytes + size > LIMIT_CLIENT_PENDING_BYTES) {
+    if (account->requests >= LIMIT_CLIENT_PENDING ||
+        account->bytes + size > LIMIT_CLIENT_PENDING_BYTES) {
         account_settle(self, account);
         return DRAX_EAGAIN;
     }
@@ -204,7 +207,8 @@ pending_t *pendings_find(pendings_t *self, uint64_t token) {
     return pending->kind != PENDING_FREE && pending->generation == token >> 22 ? pending : NULL;
 }
 
-void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope, account_t **account) {
+void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope,
+                    account_t **account) {
     *envelope = pending->envelope;
     *account = pending->account;
     if (pending->kind != PENDING_WRITE)

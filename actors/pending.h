@@ -1,8 +1,8 @@
 /* pending.h: requests that are not answered yet, and what each connection has open.
  *
- * Owns: a table of requests, found by token in constant time, and the connections' accounts: how many
- * requests and bytes each has open, and answers it has not taken. A connection's account lasts as long as
- * it has anything open. Everything is bounded (limits.h).
+ * Owns: a table of requests, found by token in constant time, and the connections' accounts: how
+ * many requests and bytes each has open, and answers it has not taken. A connection's account lasts
+ * as long as it has anything open. Everything is bounded (limits.h).
  */
 #ifndef DRAX_ACTORS_PENDING_H
 #define DRAX_ACTORS_PENDING_H
@@ -66,15 +66,18 @@ typedef struct pendings pendings_t;
 int pendings_new(pendings_t **out, uint64_t seed);
 void pendings_destroy(pendings_t **self);
 
-/* Opens a request, taking `*envelope` over and sharing `request` (may be NULL). `*token` names it. DRAX_EAGAIN: over a
- * limit, DRAX_ENOMEM; the envelope then stays the caller's. */
-int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind, const request_t *request,
-                  payload_t *bytes, size_t size, uint64_t deadline_ms, uint64_t *token);
+/* Opens a request, taking `*envelope` over and sharing `request` (may be NULL). `*token` names it.
+ * DRAX_EAGAIN: over a limit, DRAX_ENOMEM; the envelope then stays the caller's. */
+int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind,
+                  const request_t *request, payload_t *bytes, size_t size, uint64_t deadline_ms,
+                  uint64_t *token);
 /* NULL: no such request (answered already). */
 pending_t *pendings_find(pendings_t *self, uint64_t token);
 uint64_t pendings_token(const pendings_t *self, const pending_t *pending);
-/* Forgets it, but gives its envelope and account to the caller, who must end with account_settle. */
-void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope, account_t **account);
+/* Forgets it, but gives its envelope and account to the caller, who must end with account_settle.
+ */
+void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope,
+                    account_t **account);
 
 /* The oldest read or admin request, and the next newer one; NULL: none. */
 pending_t *pendings_oldest(pendings_t *self);
@@ -82,18 +85,19 @@ pending_t *pendings_newer(pendings_t *self, const pending_t *pending);
 size_t pendings_count(const pendings_t *self);
 size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind);
 
-/* The account of an envelope's connection, made if need be; NULL: too many, or no memory. For answers to
- * messages that were never opened; end with account_settle. */
+/* The account of an envelope's connection, made if need be; NULL: too many, or no memory. For
+ * answers to messages that were never opened; end with account_settle. */
 account_t *pendings_account(pendings_t *self, const envelope_t *envelope);
 
-/* Keeps an answer that the client did not take (both taken over). DRAX_ETOOLARGE: too much waits for it, or
- * for all; the answer is dropped, and `overflowed` set. */
+/* Keeps an answer that the client did not take (both taken over). DRAX_ETOOLARGE: too much waits
+ * for it, or for all; the answer is dropped, and `overflowed` set. */
 int account_keep(pendings_t *self, account_t *account, envelope_t **envelope, payload_t **response);
 /* Frees an account with nothing open. */
 void account_settle(pendings_t *self, account_t *account);
 /* Accounts with unsent answers: a list linked by unsent_next. */
 account_t *pendings_unsent(pendings_t *self);
-/* Drops the first unsent answer of an account; takes the account off the list when it was the last. */
+/* Drops the first unsent answer of an account; takes the account off the list when it was the last.
+ */
 void account_sent(pendings_t *self, account_t *account);
 
 #endif

@@ -1,5 +1,5 @@
-/* process.h: what a Drax process needs from the system: its home, locks, signals, how it says that it is
- * ready. Nothing here is used by an embedded node. */
+/* process.h: what a Drax process needs from the system: its home, locks, signals, how it says that
+ * it is ready. Nothing here is used by an embedded node. */
 #ifndef DRAX_ACTORS_PROCESS_H
 #define DRAX_ACTORS_PROCESS_H
 
@@ -16,16 +16,16 @@
 #define EXIT_CANTCREAT 73
 #define EXIT_CONFIG 78
 
-/* Makes the home (mode 0700) and run/ in it, and makes it the working directory. 0, or an exit code after a
- * line in the log that names the path. */
+/* Makes the home (mode 0700) and run/ in it, and makes it the working directory. 0, or an exit code
+ * after a line in the log that names the path. */
 int process_home(const settings_t *settings, const log_t *log);
 
-/* Takes the lock file `name` in the home for as long as the process lives. 0, or EXIT_UNAVAILABLE when another
- * process has it. */
+/* Takes the lock file `name` in the home for as long as the process lives. 0, or EXIT_UNAVAILABLE
+ * when another process has it. */
 int process_lock(const char *name, const settings_t *settings, const log_t *log);
 
-/* Blocks SIGTERM, SIGINT and `more` (0: none) and gives a descriptor that reads them; -1 on failure. Must come
- * before any thread. SIGPIPE is ignored. */
+/* Blocks SIGTERM, SIGINT and `more` (0: none) and gives a descriptor that reads them; -1 on
+ * failure. Must come before any thread. SIGPIPE is ignored. */
 int process_signals(int more);
 /* The next signal read from it, 0: none. */
 int process_signal_next(int fd);

@@ -61,8 +61,8 @@ static void clock_send(raft_actor_t *self) {
 static void status_changed(raft_actor_t *self) {
     raft_role_t role = raft_role(self->core);
     if (role != self->status_role)
-        log_info(self->log, "role=%s term=%llu leader=%llu last=%llu commit=%llu", raft_role_name(role),
-                 (unsigned long long) raft_term(self->core),
+        log_info(self->log, "role=%s term=%llu leader=%llu last=%llu commit=%llu",
+                 raft_role_name(role), (unsigned long long) raft_term(self->core),
                  (unsigned long long) raft_leader(self->core),
                  (unsigned long long) raft_last_index(self->core),
                  (unsigned long long) raft_commit(self->core));
@@ -191,8 +191,8 @@ static void home_is_empty(raft_actor_t *self) {
         self->cluster = raft_actor_random(self) & ((1ull << 53) - 1);
     while (self->cluster == 0);
     self->hint = (config_t){0};
-    log_info(self->log, "founding a cluster cluster=%llu node=%llu", (unsigned long long) self->cluster,
-             (unsigned long long) self->node);
+    log_info(self->log, "founding a cluster cluster=%llu node=%llu",
+             (unsigned long long) self->cluster, (unsigned long long) self->node);
     format_send(self);
 }
 
@@ -360,7 +360,8 @@ static void local_receive(raft_actor_t *self, message_t *message, uint64_t now_m
 /* A leader that was removed answers the request that did it, when it is no member any more. */
 static bool peer_known(const raft_actor_t *self, const message_t *message) {
     return self->core && message->cluster == self->cluster && message->to == self->node &&
-           (message->kind == MESSAGE_ADMIN_RESULT || config_member(raft_config(self->core), message->from) ||
+           (message->kind == MESSAGE_ADMIN_RESULT ||
+            config_member(raft_config(self->core), message->from) ||
             config_member(&self->hint, message->from));
 }
 

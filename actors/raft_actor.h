@@ -1,16 +1,16 @@
 /* raft_actor.h: the actor around the consensus core: it carries out what the core's readies say.
  *
- * Owns: the core (actors/raft/raft.h), how a node gets its identity (founding a cluster or joining one),
- * membership requests until they are decided, the pull of a snapshot. Must not know: disks, clients,
- * what blocks contain.
+ * Owns: the core (actors/raft/raft.h), how a node gets its identity (founding a cluster or joining
+ * one), membership requests until they are decided, the pull of a snapshot. Must not know: disks,
+ * clients, what blocks contain.
  *
  * States
  *   waiting     for storage's OPENED
  *   joining     an empty home and --peer: until raft_actor_joined
  *   formatting  FORMAT and OPEN are with storage
  *   running     there is a core
- * A new life of storage, or a snapshot installed there, leads back to waiting: the core is made anew from
- * what is durable, which is what a crash of this process would do as well.
+ * A new life of storage, or a snapshot installed there, leads back to waiting: the core is made
+ * anew from what is durable, which is what a crash of this process would do as well.
  */
 #ifndef DRAX_ACTORS_RAFT_ACTOR_H
 #define DRAX_ACTORS_RAFT_ACTOR_H
@@ -32,8 +32,8 @@ typedef struct raft_actor_options {
 int raft_actor_new(raft_actor_t **out, const raft_actor_options_t *options);
 void raft_actor_destroy(raft_actor_t **self);
 
-/* True while the node wants to be let into a cluster: someone (join.h) is to ask any active node for
- * member_add with this id and both advertised addresses, and to tell the answer. */
+/* True while the node wants to be let into a cluster: someone (join.h) is to ask any active node
+ * for member_add with this id and both advertised addresses, and to tell the answer. */
 bool raft_actor_wants_join(const raft_actor_t *self, uint64_t *id);
 /* The cluster took the node in, as `id`. `members` is where its log will come from. */
 void raft_actor_joined(raft_actor_t *self, uint64_t cluster, const config_t *members);

@@ -35,16 +35,17 @@ struct raft_actor {
     const post_t *post;
     const log_t *log;
     raft_phase_t phase;
-    int fatal; /* not 0: the turn returns it */
+    int fatal;       /* not 0: the turn returns it */
     uint64_t random; /* splitmix64's state */
     uint64_t cluster, node;
-    config_t hint; /* peers to reach until the log names them */
+    config_t hint;             /* peers to reach until the log names them */
     config_t latest, previous; /* memberships, as the core had them */
     uint64_t gateway_boot;
     raft_t *core;
-    uint64_t cores; /* made so far: each is a life of its own to the peers, who probe its log anew */
+    uint64_t
+        cores; /* made so far: each is a life of its own to the peers, who probe its log anew */
     bool no_space;
-    uint64_t status_ms;    /* when the next status is due */
+    uint64_t status_ms; /* when the next status is due */
     uint64_t status_commit;
     raft_role_t status_role;
     pull_t pull;

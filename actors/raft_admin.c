@@ -1,9 +1,11 @@
-/* raft_admin.c: membership and leadership requests, from any node's gateway to the leader and back. */
+/* raft_admin.c: membership and leadership requests, from any node's gateway to the leader and back.
+ */
 #include <string.h>
 
 #include "actors/raft_actor_internal.h"
 
-static void result_send(raft_actor_t *self, const message_admin_t *admin, uint64_t origin, int code) {
+static void result_send(raft_actor_t *self, const message_admin_t *admin, uint64_t origin,
+                        int code) {
     message_t out = {.kind = MESSAGE_ADMIN_RESULT, .admin = *admin};
     out.admin.code = code;
     out.admin.config = (config_t){0};
@@ -22,7 +24,8 @@ static int request_begin(raft_actor_t *self, admin_request_t *request) {
     message_admin_t *admin = &request->admin;
     switch (admin->op) {
     case ADMIN_ADD:
-        return raft_member_add(self->core, admin->id, admin->addr, admin->raft_addr, &request->index);
+        return raft_member_add(self->core, admin->id, admin->addr, admin->raft_addr,
+                               &request->index);
     case ADMIN_REMOVE:
         return raft_member_remove(self->core, admin->id, &request->index);
     case ADMIN_PROMOTE:
@@ -34,8 +37,8 @@ static int request_begin(raft_actor_t *self, admin_request_t *request) {
     return DRAX_EINVAL;
 }
 
-/* Committed, and what it was to bring about is so: leadership and term may have changed since (a leader that
- * was removed hands over at once). */
+/* Committed, and what it was to bring about is so: leadership and term may have changed since (a
+ * leader that was removed hands over at once). */
 static bool request_done(const raft_actor_t *self, const admin_request_t *request) {
     const member_t *member = config_member(raft_config(self->core), request->admin.id);
     if (request->admin.op == ADMIN_TRANSFER)

@@ -122,7 +122,8 @@ static int raft_make(run_t *self) {
     int rc = raft_actor_new(&self->raft, &options);
     self->self = self->raft;
     if (rc == 0)
-        rc = join_new(&self->join, self->context, self->loop, self->raft, self->settings, self->log);
+        rc =
+            join_new(&self->join, self->context, self->loop, self->raft, self->settings, self->log);
     return rc;
 }
 
@@ -166,8 +167,8 @@ static const actor_ops_t *ops_of(actor_t actor) {
 
 /* ---- life ---- */
 
-/* Grows from one life to the next, as the real-time clock does; see block_boot_choose for when it does
- * not. Below 2^53, as integers are in messages. */
+/* Grows from one life to the next, as the real-time clock does; see block_boot_choose for when it
+ * does not. Below 2^53, as integers are in messages. */
 static uint64_t boot_id(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -176,7 +177,8 @@ static uint64_t boot_id(void) {
 
 static int run_open(run_t *self, char *detail, size_t detail_size) {
     mail_options_t options = {.actor = self->actor,
-                              .raft_bind = self->actor == ACTOR_RAFT ? self->settings->raft_addr : NULL,
+                              .raft_bind =
+                                  self->actor == ACTOR_RAFT ? self->settings->raft_addr : NULL,
                               .boot = self->boot,
                               .log = self->log,
                               .ops = self->ops};

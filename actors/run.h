@@ -1,4 +1,5 @@
-/* run.h: one actor as a process: context, mail, actor and loop, until a signal or a failure ends it. */
+/* run.h: one actor as a process: context, mail, actor and loop, until a signal or a failure ends
+ * it. */
 #ifndef DRAX_ACTORS_RUN_H
 #define DRAX_ACTORS_RUN_H
 

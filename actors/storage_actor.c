@@ -25,9 +25,11 @@ static int state_check(storage_actor_t *self, char *detail, size_t detail_size) 
         return journal_reset(self->journal, applied, term);
     }
     snprintf(detail, detail_size,
-             "the journal ends at %llu (term %llu at the state's index) but the state is at %llu of term "
+             "the journal ends at %llu (term %llu at the state's index) but the state is at %llu "
+             "of term "
              "%llu: the journal has lost entries",
-             (unsigned long long) last, (unsigned long long) journal_term_at(self->journal, applied),
+             (unsigned long long) last,
+             (unsigned long long) journal_term_at(self->journal, applied),
              (unsigned long long) applied, (unsigned long long) term);
     return DRAX_ECORRUPT;
 }
@@ -114,8 +116,8 @@ static int home_open(storage_actor_t *self, char *detail, size_t detail_size) {
 
 /* ---- FORMAT: a new node ---- */
 
-/* Nothing counts until `identity` is there, so a crash on the way is begun again. What is there without
- * an identity must be an unused beginning: a log with entries is never thrown away. */
+/* Nothing counts until `identity` is there, so a crash on the way is begun again. What is there
+ * without an identity must be an unused beginning: a log with entries is never thrown away. */
 static int leftovers_remove(storage_actor_t *self) {
     const fs_t *fs = self->options.fs;
     char path[LIMIT_PATH_BYTES], detail[256] = "";
@@ -164,8 +166,8 @@ static int format(storage_actor_t *self, const message_format_t *format) {
         return rc;
     }
     self->formatted = true;
-    log_info(self->log, "home formatted cluster=%llu node=%llu", (unsigned long long) format->cluster,
-             (unsigned long long) format->node);
+    log_info(self->log, "home formatted cluster=%llu node=%llu",
+             (unsigned long long) format->cluster, (unsigned long long) format->node);
     return 0;
 }
 
@@ -217,7 +219,8 @@ void storage_opened_send(storage_actor_t *self) {
         opened->last_index = journal_last_index(self->journal);
         opened->applied = state_applied(self->state);
         uint64_t stamped = journal_time_ms(self->journal);
-        opened->time_ms = stamped > state_time_ms(self->state) ? stamped : state_time_ms(self->state);
+        opened->time_ms =
+            stamped > state_time_ms(self->state) ? stamped : state_time_ms(self->state);
         opened->no_space = storage_no_space(self);
         opened->gateway_boot = state_gateway_boot(self->state, self->identity.node);
         opened->runs = malloc(run_count * sizeof *opened->runs);
@@ -232,8 +235,9 @@ void storage_opened_send(storage_actor_t *self) {
     self->post->local(self->post->self, ACTOR_RAFT, &out);
 }
 
-/* Writes that an earlier life of raft sent but that were not synced are forgotten by it as well; what
- * was appended is made durable first, so that OPENED tells nothing that a crash could take back. */
+/* Writes that an earlier life of raft sent but that were not synced are forgotten by it as well;
+ * what was appended is made durable first, so that OPENED tells nothing that a crash could take
+ * back. */
 static void open_receive(storage_actor_t *self) {
     storage_writes_clear(self);
     self->seq_received = self->seq_durable = 0;
@@ -313,7 +317,8 @@ static void settle_turn(storage_actor_t *self, uint64_t now_ms) {
         return;
     if (self->settle_ms == UINT64_MAX)
         self->settle_ms = now_ms + STORAGE_SETTLE_MS;
-    uint64_t last = journal_last_index(self->journal); /* a new leader may have cut the journal's end */
+    uint64_t last =
+        journal_last_index(self->journal); /* a new leader may have cut the journal's end */
     uint64_t wanted = self->settle_index < last ? self->settle_index : last;
     if (state_applied(self->state) >= wanted || now_ms >= self->settle_ms)
         self->settle_ms = 0;
@@ -388,8 +393,8 @@ static void storage_stop(void *hint, uint64_t now_ms) {
     self->stopping = true;
 }
 
-/* Stopped when all that was applied is flushed, so that the next start has nothing to replay; a full
- * disk does not hold it up, as the journal has everything. */
+/* Stopped when all that was applied is flushed, so that the next start has nothing to replay; a
+ * full disk does not hold it up, as the journal has everything. */
 static bool storage_stopped(const void *hint) {
     const storage_actor_t *self = hint;
     bool clean = !self->dirty_ms && !self->flushing;

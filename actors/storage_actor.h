@@ -1,8 +1,8 @@
 /* storage_actor.h: the actor that owns the disk: journal and state of one node.
  *
  * Owns: the home's files, the queue of writes, what is applied when, queries, flushing, journal
- * compaction, expiry proposals, snapshots in both directions. Must not know: terms' meaning, elections,
- * clients' envelopes.
+ * compaction, expiry proposals, snapshots in both directions. Must not know: terms' meaning,
+ * elections, clients' envelopes.
  *
  * Invariants
  *  1. WRITTEN(seq) leaves only after everything up to write `seq` has been synced.
@@ -10,8 +10,8 @@
  *     disk never is ahead of the journal (but right after a snapshot was installed, see home.h).
  *  3. After a failed write or sync nothing more is acknowledged: the turn returns the error and the
  *     process ends. A full disk is no such failure: writes wait, and raft is told (`no_space`).
- *  4. Until raft has sent OPEN to this life of the actor, and again after a snapshot was installed, its
- *     WRITEs are dropped.
+ *  4. Until raft has sent OPEN to this life of the actor, and again after a snapshot was installed,
+ * its WRITEs are dropped.
  */
 #ifndef DRAX_ACTORS_STORAGE_ACTOR_H
 #define DRAX_ACTORS_STORAGE_ACTOR_H
@@ -31,13 +31,13 @@ typedef struct storage_options {
     const log_t *log;
     /* Opens the ordered store in `directory`; NULL: kv_leveldb_open. */
     int (*kv_open)(kv_t **out, const char *directory, bool create);
-    bool threaded; /* workers on threads; else inline */
-    uint64_t seed; /* names snapshot sessions */
+    bool threaded;          /* workers on threads; else inline */
+    uint64_t seed;          /* names snapshot sessions */
     uint64_t segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
 } storage_options_t;
 
-/* Opens what the home holds; an empty home is fine. `detail` gets a sentence on failure: DRAX_ECORRUPT,
- * DRAX_EIO, DRAX_ENOSPC, DRAX_ENOMEM. */
+/* Opens what the home holds; an empty home is fine. `detail` gets a sentence on failure:
+ * DRAX_ECORRUPT, DRAX_EIO, DRAX_ENOSPC, DRAX_ENOMEM. */
 int storage_actor_new(storage_actor_t **out, const storage_options_t *options, char *detail,
                       size_t detail_size);
 void storage_actor_destroy(storage_actor_t **self);

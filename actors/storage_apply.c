@@ -6,7 +6,8 @@
 
 /* ---- apply ---- */
 
-/* Results of an earlier life of the gateway are told too (a replay); it knows its own by their boot. */
+/* Results of an earlier life of the gateway are told too (a replay); it knows its own by their
+ * boot. */
 static bool from_own_gateway(const storage_actor_t *self, const state_applied_t *applied) {
     return applied->node == self->identity.node && applied->boot != 0;
 }
@@ -41,7 +42,8 @@ static int entry_apply(storage_actor_t *self, const entry_t *entry, uint64_t now
 }
 
 /* From the journal, for what is not in the tail (after a restart, or a tail that was full). */
-static int apply_from_journal(storage_actor_t *self, uint64_t upto, size_t *budget, uint64_t now_ms) {
+static int apply_from_journal(storage_actor_t *self, uint64_t upto, size_t *budget,
+                              uint64_t now_ms) {
     entries_t entries = {0};
     int rc = journal_read(self->journal, state_applied(self->state) + 1, STORAGE_APPLY_BYTES / 2,
                           &entries);
@@ -186,7 +188,8 @@ static void flush_done(worker_job_t *job) {
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
         self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */
     } else if (rc || self->flush_code) {
-        log_error(self->log, "flush failed: %s", error_text(self->flush_code ? self->flush_code : rc));
+        log_error(self->log, "flush failed: %s",
+                  error_text(self->flush_code ? self->flush_code : rc));
         self->fatal = self->flush_code ? self->flush_code : rc;
     } else {
         /* After a failure the flush was of an older overlay: what came since is still to go. */
@@ -197,8 +200,8 @@ static void flush_done(worker_job_t *job) {
     }
 }
 
-/* After a flush that found the disk full, the next try opens LevelDB again, which itself needs room: a try
- * that failed there would leave nothing to read from. */
+/* After a flush that found the disk full, the next try opens LevelDB again, which itself needs
+ * room: a try that failed there would leave nothing to read from. */
 static bool flush_has_room(storage_actor_t *self, uint64_t now_ms) {
     if (!self->flush_no_space)
         return true;

@@ -76,7 +76,7 @@ struct storage_actor {
     const post_t *post;
     const log_t *log;
     char home[LIMIT_PATH_BYTES];
-    int fatal; /* not 0: the turn returns it */
+    int fatal;       /* not 0: the turn returns it */
     uint64_t now_ms; /* of the last event, for the workers' completions */
 
     bool formatted;
@@ -85,12 +85,13 @@ struct storage_actor {
     journal_t *journal;
     state_t *state;
 
-    bool opened; /* raft sent OPEN */
+    bool opened;                          /* raft sent OPEN */
     write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
     uint64_t commit;
-    uint64_t settle_index; /* the journal's end at the start: what may have been applied before it */
-    uint64_t settle_ms;    /* or until then, when there is no leader; 0: settled */
+    uint64_t
+        settle_index;   /* the journal's end at the start: what may have been applied before it */
+    uint64_t settle_ms; /* or until then, when there is no leader; 0: settled */
     bool write_blocked; /* the first write found no room */
     uint64_t retry_ms;
     bool written_changed; /* raft is to hear of first_index or no_space */
@@ -161,8 +162,8 @@ void storage_sessions_close(storage_actor_t *self);
 uint64_t storage_snapshot_pin(const storage_actor_t *self);
 
 /* storage_actor.c */
-/* False while a node that starts again may not have applied what it had before: answers without a quorum wait, so
- * that the revision does not go back. */
+/* False while a node that starts again may not have applied what it had before: answers without a
+ * quorum wait, so that the revision does not go back. */
 bool storage_settled(const storage_actor_t *self);
 int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t detail_size);
 void storage_opened_send(storage_actor_t *self);

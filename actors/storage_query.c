@@ -1,5 +1,5 @@
-/* storage_query.c: reads. A linearizable one waits until raft has named an index that is safe for it
- * (READ_READY) and the state has got there; a stale one is answered at once. */
+/* storage_query.c: reads. A linearizable one waits until raft has named an index that is safe for
+ * it (READ_READY) and the state has got there; a stale one is answered at once. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* storage_snapshot.c: snapshots, pulled chunk by chunk through the raft actors of two nodes.
  *
- * Sending: a session is a view of the flushed state; it pins the journal behind it until it is complete
- * or has been idle for SNAPSHOT_IDLE_MS.
- * Receiving: chunks are staged by the flusher's thread into a state directory of their own. After the
- * last one the new state takes the old one's place: CURRENT is replaced (the moment of truth), the
- * journal begins anew after the snapshot, and raft starts over from there (OPEN).
+ * Sending: a session is a view of the flushed state; it pins the journal behind it until it is
+ * complete or has been idle for SNAPSHOT_IDLE_MS. Receiving: chunks are staged by the flusher's
+ * thread into a state directory of their own. After the last one the new state takes the old one's
+ * place: CURRENT is replaced (the moment of truth), the journal begins anew after the snapshot, and
+ * raft starts over from there (OPEN).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +35,8 @@ static snapshot_session_t *session_find(storage_actor_t *self, uint64_t id, uint
     return NULL;
 }
 
-/* Where a new session for `peer` goes: the place of its earlier one, a free one (never used, so idle
- * longest), or that of the one idle longest. */
+/* Where a new session for `peer` goes: the place of its earlier one, a free one (never used, so
+ * idle longest), or that of the one idle longest. */
 static snapshot_session_t *session_place(storage_actor_t *self, uint64_t peer) {
     snapshot_session_t *place = &self->sessions[0];
     for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++) {
@@ -65,8 +65,8 @@ static int session_open(storage_actor_t *self, uint64_t peer, snapshot_session_t
     return 0;
 }
 
-static int chunk_read(storage_actor_t *self, message_snapshot_t *out, const message_snapshot_t *wanted,
-                      uint64_t now_ms) {
+static int chunk_read(storage_actor_t *self, message_snapshot_t *out,
+                      const message_snapshot_t *wanted, uint64_t now_ms) {
     snapshot_session_t *session = NULL;
     if (wanted->session == 0) {
         int rc = session_open(self, wanted->peer, &session);
@@ -86,8 +86,8 @@ static int chunk_read(storage_actor_t *self, message_snapshot_t *out, const mess
     out->snapshot_term = state_snapshot_term(session->snapshot);
     out->time_ms = state_snapshot_time_ms(session->snapshot);
     out->config = *state_snapshot_config(session->snapshot);
-    return state_snapshot_read(session->snapshot, wanted->chunk, SNAPSHOT_CHUNK_BYTES, &out->payload,
-                               &out->last);
+    return state_snapshot_read(session->snapshot, wanted->chunk, SNAPSHOT_CHUNK_BYTES,
+                               &out->payload, &out->last);
 }
 
 void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms) {
@@ -116,7 +116,8 @@ void storage_sessions_close(storage_actor_t *self) {
 
 /* ---- receiving ---- */
 
-static void staged_send(storage_actor_t *self, uint64_t session, uint64_t chunk, bool last, int code) {
+static void staged_send(storage_actor_t *self, uint64_t session, uint64_t chunk, bool last,
+                        int code) {
     message_t out = {.kind = MESSAGE_SNAPSHOT_STAGED};
     out.snapshot.session = session;
     out.snapshot.chunk = chunk;
@@ -134,7 +135,8 @@ static void staging_drop(storage_actor_t *self) {
     kv_close(&staging->kv);
     char path[LIMIT_PATH_BYTES];
     home_state_path(path, self->home, staging->number);
-    (void) self->options.fs->remove_tree(self->options.fs->self, path); /* again at the next start */
+    (void) self->options.fs->remove_tree(self->options.fs->self,
+                                         path); /* again at the next start */
     message_clear(&staging->chunk);
     memset(staging, 0, sizeof *staging);
 }
@@ -192,7 +194,8 @@ static void stage_done(worker_job_t *job) {
     }
 }
 
-/* Is the snapshot of no use: applied already, or in the log, whose later entries it would take away? */
+/* Is the snapshot of no use: applied already, or in the log, whose later entries it would take
+ * away? */
 static bool superseded(const storage_actor_t *self, const message_snapshot_t *snapshot) {
     return snapshot->index <= state_applied(self->state) ||
            (snapshot->index <= journal_last_index(self->journal) &&
@@ -216,7 +219,8 @@ void storage_snapshot_chunk(storage_actor_t *self, message_t *message) {
         staged_send(self, chunk->session, chunk->chunk, false, rc);
         return;
     }
-    if (!staging->active || staging->session != chunk->session || chunk->chunk > staging->next_chunk) {
+    if (!staging->active || staging->session != chunk->session ||
+        chunk->chunk > staging->next_chunk) {
         staged_send(self, chunk->session, chunk->chunk, false, DRAX_EINVAL);
         return;
     }
@@ -231,8 +235,8 @@ void storage_snapshot_chunk(storage_actor_t *self, message_t *message) {
     worker_submit(self->flusher, &staging->job);
 }
 
-/* The new state takes the old one's place. A crash before CURRENT is replaced leaves the old state, one
- * after it is finished by the next start (storage_actor.c). */
+/* The new state takes the old one's place. A crash before CURRENT is replaced leaves the old state,
+ * one after it is finished by the next start (storage_actor.c). */
 static int install(storage_actor_t *self) {
     staging_t *staging = &self->staging;
     const message_snapshot_t *meta = &staging->chunk.snapshot;
@@ -252,7 +256,8 @@ static int install(storage_actor_t *self) {
         return rc;
     char path[LIMIT_PATH_BYTES];
     home_state_path(path, self->home, old_number);
-    (void) self->options.fs->remove_tree(self->options.fs->self, path); /* again at the next start */
+    (void) self->options.fs->remove_tree(self->options.fs->self,
+                                         path); /* again at the next start */
     log_info(self->log, "snapshot installed index=%llu term=%llu keys=%llu",
              (unsigned long long) meta->index, (unsigned long long) meta->snapshot_term,
              (unsigned long long) state_keys(self->state));
@@ -267,7 +272,8 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
         return 0;
     if (superseded(self, &self->staging.chunk.snapshot)) { /* entries came first, of a new leader */
         self->install_due = false;
-        staged_send(self, self->staging.session, self->staging.chunk.snapshot.chunk, false, DRAX_EEXIST);
+        staged_send(self, self->staging.session, self->staging.chunk.snapshot.chunk, false,
+                    DRAX_EEXIST);
         staging_drop(self);
         return 0;
     }

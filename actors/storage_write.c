@@ -72,7 +72,8 @@ static void commit_raise(storage_actor_t *self, uint64_t commit) {
         self->commit = commit;
 }
 
-/* What it speaks of may still be in the queue, while the journal holds other entries at those indexes. */
+/* What it speaks of may still be in the queue, while the journal holds other entries at those
+ * indexes. */
 static void commit_receive(storage_actor_t *self, uint64_t commit) {
     if (!self->writes)
         commit_raise(self, commit);
@@ -89,7 +90,8 @@ void storage_write_receive(storage_actor_t *self, message_t *message) {
     }
     write_item_t *item = message->write.seq == self->seq_received + 1 ? malloc(sizeof *item) : NULL;
     if (!item) {
-        log_error(self->log, "a write is missing or there is no memory for it seq=%llu received=%llu",
+        log_error(self->log,
+                  "a write is missing or there is no memory for it seq=%llu received=%llu",
                   (unsigned long long) message->write.seq, (unsigned long long) self->seq_received);
         self->fatal = DRAX_EPROTO;
         return;
@@ -198,8 +200,8 @@ void storage_fetch(storage_actor_t *self, const message_t *message) {
                      .fetch = {.peer = message->fetch.peer,
                                .from = message->fetch.from,
                                .max_bytes = message->fetch.max_bytes}};
-    out.fetch.code =
-        journal_read(self->journal, message->fetch.from, message->fetch.max_bytes, &out.fetch.entries);
+    out.fetch.code = journal_read(self->journal, message->fetch.from, message->fetch.max_bytes,
+                                  &out.fetch.entries);
     while (out.fetch.entries.count > LIMIT_APPEND_ENTRIES) /* they will be one APPEND */
         entry_clear(&out.fetch.entries.items[--out.fetch.entries.count]);
     if (out.fetch.code == DRAX_ECORRUPT || out.fetch.code == DRAX_EIO) {
@@ -225,7 +227,8 @@ static void reserve_done(worker_job_t *job) {
     int rc = journal_reserve_end(self->journal, &self->reserve);
     if (rc == DRAX_ENOSPC) {
         if (!before)
-            log_error(self->log, "no space left for the next journal segment: new writes are refused");
+            log_error(self->log,
+                      "no space left for the next journal segment: new writes are refused");
         self->reserve_retry_ms = self->now_ms + STORAGE_RETRY_MS;
     } else if (rc) {
         log_error(self->log, "cannot make the next journal segment: %s", error_text(rc));
@@ -262,8 +265,8 @@ static uint64_t index_by_bytes(const journal_t *journal, uint64_t low, uint64_t 
     return found;
 }
 
-/* History reaches back JOURNAL_KEEP_REVISIONS or JOURNAL_KEEP_BYTES, whichever is less; nothing goes
- * that is not in the flushed state, or that a snapshot under way needs to be followed by. */
+/* History reaches back JOURNAL_KEEP_REVISIONS or JOURNAL_KEEP_BYTES, whichever is less; nothing
+ * goes that is not in the flushed state, or that a snapshot under way needs to be followed by. */
 int storage_compact(storage_actor_t *self) {
     uint64_t first = journal_first_index(self->journal);
     uint64_t flushed = state_flushed(self->state);

@@ -18,8 +18,8 @@
 
 typedef struct child {
     actor_t actor;
-    pid_t pid;         /* 0: not running */
-    int ready_fd;      /* read end; -1 once it has told, or is gone */
+    pid_t pid;    /* 0: not running */
+    int ready_fd; /* read end; -1 once it has told, or is gone */
     bool ready;
     uint64_t ready_ms;
     uint64_t start_ms; /* when to start it, while it is not running */
@@ -47,30 +47,42 @@ static void child_exec(const supervisor_t *self, const child_t *child, int ready
         snprintf(peers + used, sizeof peers - used, "%s%s", i ? "," : "", settings->peers[i]);
     }
     char max_request[32], ready[16];
-    snprintf(max_request, sizeof max_request, "%llu", (unsigned long long) settings->max_request_bytes);
+    snprintf(max_request, sizeof max_request, "%llu",
+             (unsigned long long) settings->max_request_bytes);
     snprintf(ready, sizeof ready, "%d", ready_fd);
     /* Everything as flags: they win over the environment and the file. */
-    const char *argv[] = {"draxd", actor_name(child->actor),
-                          "--home", settings->home,
-                          "--addr", settings->addr,
-                          "--raft-addr", settings->raft_addr,
-                          "--advertise", settings->advertise,
-                          "--raft-advertise", settings->raft_advertise,
-                          "--max-request", max_request,
-                          "--log-level", log_level_name((log_level_t) settings->log_level),
-                          "--ready-fd", ready,
-                          peers[0] ? "--peer" : NULL, peers[0] ? peers : NULL,
+    const char *argv[] = {"draxd",
+                          actor_name(child->actor),
+                          "--home",
+                          settings->home,
+                          "--addr",
+                          settings->addr,
+                          "--raft-addr",
+                          settings->raft_addr,
+                          "--advertise",
+                          settings->advertise,
+                          "--raft-advertise",
+                          settings->raft_advertise,
+                          "--max-request",
+                          max_request,
+                          "--log-level",
+                          log_level_name((log_level_t) settings->log_level),
+                          "--ready-fd",
+                          ready,
+                          peers[0] ? "--peer" : NULL,
+                          peers[0] ? peers : NULL,
                           NULL};
-    static const char *const variables[] = {"NOTIFY_SOCKET",       "DRAX_HOME",      "DRAX_ADDR",
-                                            "DRAX_RAFT_ADDR",      "DRAX_ADVERTISE", "DRAX_PEER",
-                                            "DRAX_RAFT_ADVERTISE", "DRAX_CONFIG",    "DRAX_MAX_REQUEST",
-                                            "DRAX_LOG_LEVEL"};
+    static const char *const variables[] = {
+        "NOTIFY_SOCKET",    "DRAX_HOME",     "DRAX_ADDR",           "DRAX_RAFT_ADDR",
+        "DRAX_ADVERTISE",   "DRAX_PEER",     "DRAX_RAFT_ADVERTISE", "DRAX_CONFIG",
+        "DRAX_MAX_REQUEST", "DRAX_LOG_LEVEL"};
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
         unsetenv(variables[i]);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setpgid(0, 0); /* a terminal's Ctrl-C is for the supervisor, which stops its children in order */
+    setpgid(0,
+            0); /* a terminal's Ctrl-C is for the supervisor, which stops its children in order */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EXIT_SOFTWARE); /* the supervisor died before the line above */
@@ -150,11 +162,13 @@ static void child_exited(supervisor_t *self, child_t *child, int status, uint64_
     child->ready_fd = -1;
     if (self->stopping)
         return;
-    if (code == EXIT_USAGE || code == EXIT_CONFIG || (code == EXIT_UNAVAILABLE && !self->announced)) {
+    if (code == EXIT_USAGE || code == EXIT_CONFIG ||
+        (code == EXIT_UNAVAILABLE && !self->announced)) {
         end_with(self, code, now_ms);
         return;
     }
-    child->backoff_ms = healthy || !child->backoff_ms ? SUPERVISOR_BACKOFF_MIN_MS : child->backoff_ms * 2;
+    child->backoff_ms =
+        healthy || !child->backoff_ms ? SUPERVISOR_BACKOFF_MIN_MS : child->backoff_ms * 2;
     if (child->backoff_ms > SUPERVISOR_BACKOFF_MAX_MS)
         child->backoff_ms = SUPERVISOR_BACKOFF_MAX_MS;
     child->start_ms = now_ms + child->backoff_ms;

@@ -10,8 +10,8 @@
 
 typedef struct worker worker_t;
 
-/* `run` is called on the worker's thread, `done` on the actor's, from worker_collect. A job belongs to
- * the worker from submit until `done`. */
+/* `run` is called on the worker's thread, `done` on the actor's, from worker_collect. A job belongs
+ * to the worker from submit until `done`. */
 typedef struct worker_job {
     void (*run)(struct worker_job *self);
     void (*done)(struct worker_job *self);

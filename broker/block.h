@@ -17,12 +17,13 @@
 typedef struct block {
     uint64_t node, boot, seq, prev;
     size_t count;
-    size_t at;     /* cursor of block_next */
-    slice_t rest;  /* what block_next has not read yet */
+    size_t at;    /* cursor of block_next */
+    slice_t rest; /* what block_next has not read yet */
 } block_t;
 
 /* Building: begin, add each command, end. `count` commands must follow. */
-void block_begin(buffer_t *out, uint64_t node, uint64_t boot, uint64_t seq, uint64_t prev, size_t count);
+void block_begin(buffer_t *out, uint64_t node, uint64_t boot, uint64_t seq, uint64_t prev,
+                 size_t count);
 void block_add(buffer_t *out, slice_t command);
 
 /* Reading: DRAX_EPROTO when it is not a block. Slices borrow from `bytes`. */

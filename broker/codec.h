@@ -1,10 +1,10 @@
 /* codec.h: messages to frames and back.
  *
- * A message is a header frame (msgpack, laid out in codec.c and docs/WIRE.md) and one frame for each
- * payload it carries, in order: the payload of the body, or one an entry (empty for none).
+ * A message is a header frame (msgpack, laid out in codec.c and docs/WIRE.md) and one frame for
+ * each payload it carries, in order: the payload of the body, or one an entry (empty for none).
  * Decoding trusts nothing: it reads in place (unpack.h) and never allocates by a declared count
- * without a bound, every field is checked for type and range, and a malformed message is DRAX_EPROTO,
- * never an abort.
+ * without a bound, every field is checked for type and range, and a malformed message is
+ * DRAX_EPROTO, never an abort.
  */
 #ifndef DRAX_BROKER_CODEC_H
 #define DRAX_BROKER_CODEC_H
@@ -31,17 +31,17 @@ void frames_clear(frames_t *self); /* frees the memory too */
 int codec_encode(frames_t *out, const message_t *message);
 
 /* Decodes one message from a header and `count` payload frames (NULL: an empty one); takes a
- * reference to each payload it keeps. On success the caller owns `out` (message_clear). DRAX_EPROTO,
- * DRAX_EVERSION, DRAX_ENOMEM leave `out` cleared. */
+ * reference to each payload it keeps. On success the caller owns `out` (message_clear).
+ * DRAX_EPROTO, DRAX_EVERSION, DRAX_ENOMEM leave `out` cleared. */
 int codec_decode(message_t *out, slice_t header, payload_t *const *payloads, size_t count);
 
 /* A membership as msgpack bytes and back: in entries on the wire, in the journal and in the state.
  *
  *   config = [index, [[id, role, addr, raft_addr] ...]]
  *
- * The encoder appends to `out`; DRAX_EINVAL: too many members; DRAX_ENOMEM. The decoder checks counts,
- * roles, ids (distinct, sorted, not 0) and addresses (they fit, with a NUL after them and none within):
- * DRAX_EPROTO. */
+ * The encoder appends to `out`; DRAX_EINVAL: too many members; DRAX_ENOMEM. The decoder checks
+ * counts, roles, ids (distinct, sorted, not 0) and addresses (they fit, with a NUL after them and
+ * none within): DRAX_EPROTO. */
 int codec_config_encode(buffer_t *out, const config_t *config);
 int codec_config_decode(config_t *out, slice_t bytes);
 

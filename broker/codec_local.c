@@ -14,8 +14,8 @@
  *   batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the batch
  *
  * `batch` is the body of QUERY, ANSWER, RESULT, SKIPPED and STORE_STATUS (the last two may have an
- * empty frame). OPEN has no body (nil). PROPOSE, PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED
- * have the bodies propose, read and snapshot of codec_peer.c.
+ * empty frame). OPEN has no body (nil). PROPOSE, PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and
+ * SNAPSHOT_STAGED have the bodies propose, read and snapshot of codec_peer.c.
  */
 #include <stdlib.h>
 

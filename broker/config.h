@@ -1,10 +1,10 @@
 /* config.h: what the user set: flags, environment, ZPL file, defaults (contract section 1).
  *
- * Precedence: flag, environment, file, default. A bad flag is DRAX_EUSAGE (exit 64); a bad environment
- * value, a bad or missing file, or a bad value in it is DRAX_ECONFIG (exit 78). `detail` names the
- * flag, variable or file and line, and what was expected. An environment variable that a flag overrides
- * is not looked at; the file is checked whole. An empty DRAX_PEER means no peers. Loading starts no
- * thread and no ZeroMQ context, so a process may fork after it.
+ * Precedence: flag, environment, file, default. A bad flag is DRAX_EUSAGE (exit 64); a bad
+ * environment value, a bad or missing file, or a bad value in it is DRAX_ECONFIG (exit 78).
+ * `detail` names the flag, variable or file and line, and what was expected. An environment
+ * variable that a flag overrides is not looked at; the file is checked whole. An empty DRAX_PEER
+ * means no peers. Loading starts no thread and no ZeroMQ context, so a process may fork after it.
  */
 #ifndef DRAX_BROKER_CONFIG_H
 #define DRAX_BROKER_CONFIG_H
@@ -33,7 +33,8 @@ typedef struct settings {
     char addr[LIMIT_ADDR_BYTES]; /* HOST:PORT, checked; so are the next three; may be a wildcard */
     char raft_addr[LIMIT_ADDR_BYTES];
     char advertise[LIMIT_ADDR_BYTES];
-    char raft_advertise[LIMIT_ADDR_BYTES]; /* a wildcard raft-addr: advertise's host, its own port */
+    char
+        raft_advertise[LIMIT_ADDR_BYTES]; /* a wildcard raft-addr: advertise's host, its own port */
     char peers[SETTINGS_PEERS_MAX][LIMIT_ADDR_BYTES];
     size_t peer_count;
     uint64_t max_request_bytes;

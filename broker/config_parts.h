@@ -37,9 +37,9 @@ const char *setting_name(setting_t setting);        /* as in the file, and after
 const char *setting_environment(setting_t setting); /* DRAX_… */
 int setting_find(const char *name);                 /* a setting_t, or -1 */
 
-/* Checks `value` and stores it, unless a higher origin has been stored before; higher ones must come
- * first. `where` names the source for the detail line. DRAX_EUSAGE when `origin` is a flag, else
- * DRAX_ECONFIG. Of one origin, peers add up and of all else the last value counts. */
+/* Checks `value` and stores it, unless a higher origin has been stored before; higher ones must
+ * come first. `where` names the source for the detail line. DRAX_EUSAGE when `origin` is a flag,
+ * else DRAX_ECONFIG. Of one origin, peers add up and of all else the last value counts. */
 int setting_store(loading_t *self, setting_t setting, origin_t origin, const char *where,
                   const char *value);
 

@@ -2,8 +2,8 @@
 
 const char *error_text(int code) {
     switch (code) {
-#define X(name, number, text) \
-    case DRAX_##name:         \
+#define X(name, number, text)                                                                      \
+    case DRAX_##name:                                                                              \
         return text;
         DRAX_ERRORS(X)
 #undef X

@@ -21,71 +21,74 @@
 #define LIMIT_ENVELOPE_BYTES 4096u
 
 /* ---- what a gateway holds ---- */
-#define LIMIT_CLIENT_PENDING 8192u             /* requests of one connection not yet answered */
+#define LIMIT_CLIENT_PENDING 8192u /* requests of one connection not yet answered */
 #define LIMIT_CLIENT_PENDING_BYTES (32u << 20)
-#define LIMIT_GATEWAY_PENDING 65536u           /* of all connections */
+#define LIMIT_GATEWAY_PENDING 65536u /* of all connections */
 #define LIMIT_GATEWAY_PENDING_BYTES (256u << 20)
-#define LIMIT_CLIENT_UNSENT_BYTES (32u << 20)  /* answers a connection has not taken yet */
+#define LIMIT_CLIENT_UNSENT_BYTES (32u << 20)   /* answers a connection has not taken yet */
 #define LIMIT_GATEWAY_UNSENT_BYTES (256u << 20) /* of all connections */
-#define LIMIT_REQUEST_TIMEOUT_MS 4500u         /* then UNAVAILABLE or TIMEOUT */
+#define LIMIT_REQUEST_TIMEOUT_MS 4500u          /* then UNAVAILABLE or TIMEOUT */
 #define LIMIT_CLIENT_CONNECTIONS 65536u
 
 /* ---- blocks, entries, messages between actors ---- */
-#define LIMIT_BLOCK_BYTES (1u << 20)           /* a block is closed when it reaches this */
+#define LIMIT_BLOCK_BYTES (1u << 20) /* a block is closed when it reaches this */
 #define LIMIT_BLOCK_COMMANDS 4096u
-#define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body */
-#define LIMIT_MESSAGE_FRAMES 4100u             /* header and one frame an entry */
-#define LIMIT_HEADER_BYTES (1u << 20)          /* a message's first frame, between peers */
-#define LIMIT_LOCAL_HEADER_BYTES (16u << 20)   /* the same within a node: OPENED names every term */
-#define LIMIT_PEER_FRAME_BYTES (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
-#define LIMIT_OUTLET_FRAME_BYTES 1024          /* what comes back on an outlet is never read */
-#define LIMIT_TURN_MESSAGES 512u               /* messages an actor takes from its inbox in one turn */
-#define LIMIT_LINK_QUEUE 4096u                 /* messages queued on one link (HWM) */
-#define LIMIT_APPEND_BYTES (1u << 20)          /* entries in one APPEND, unless one alone is larger */
+#define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body   \
+                                                                   */
+#define LIMIT_MESSAGE_FRAMES 4100u           /* header and one frame an entry */
+#define LIMIT_HEADER_BYTES (1u << 20)        /* a message's first frame, between peers */
+#define LIMIT_LOCAL_HEADER_BYTES (16u << 20) /* the same within a node: OPENED names every term */
+#define LIMIT_PEER_FRAME_BYTES                                                                     \
+    (LIMIT_ENTRY_BYTES + (64u << 10)) /* a peer's larger frame drops it */
+#define LIMIT_OUTLET_FRAME_BYTES 1024 /* what comes back on an outlet is never read */
+#define LIMIT_TURN_MESSAGES 512u      /* messages an actor takes from its inbox in one turn */
+#define LIMIT_LINK_QUEUE 4096u        /* messages queued on one link (HWM) */
+#define LIMIT_APPEND_BYTES (1u << 20) /* entries in one APPEND, unless one alone is larger */
 #define LIMIT_APPEND_ENTRIES 1024u
-#define LIMIT_WRITE_ENTRIES 4096u              /* in one WRITE; a frame each, so below the frames */
-#define LIMIT_INFLIGHT_BYTES (16u << 20)       /* to one peer, not yet acknowledged */
+#define LIMIT_WRITE_ENTRIES 4096u        /* in one WRITE; a frame each, so below the frames */
+#define LIMIT_INFLIGHT_BYTES (16u << 20) /* to one peer, not yet acknowledged */
 #define LIMIT_INFLIGHT_APPENDS 256u
-#define LIMIT_UNCOMMITTED_BYTES (128u << 20)   /* the leader refuses proposals beyond */
-#define LIMIT_ENTRY_CACHE_BYTES (8u << 20)     /* durable entries raft keeps in memory */
-#define LIMIT_READS_PENDING 4096u              /* read-index requests of one raft actor */
+#define LIMIT_UNCOMMITTED_BYTES (128u << 20) /* the leader refuses proposals beyond */
+#define LIMIT_ENTRY_CACHE_BYTES (8u << 20)   /* durable entries raft keeps in memory */
+#define LIMIT_READS_PENDING 4096u            /* read-index requests of one raft actor */
 
 /* ---- configuration and logs ---- */
-#define LIMIT_CONFIG_BYTES 65536u              /* a larger configuration file is refused */
-#define LIMIT_LOG_LINE_BYTES 4096u              /* a longer line is cut; no more than PIPE_BUF */
+#define LIMIT_CONFIG_BYTES 65536u  /* a larger configuration file is refused */
+#define LIMIT_LOG_LINE_BYTES 4096u /* a longer line is cut; no more than PIPE_BUF */
 
 /* ---- membership ---- */
 #define LIMIT_MEMBERS 16u
-#define LIMIT_OPENED_CONFIGS 1024u             /* memberships in one OPENED */
-#define LIMIT_ADDR_BYTES 262u                  /* HOST:PORT with its NUL */
+#define LIMIT_OPENED_CONFIGS 1024u /* memberships in one OPENED */
+#define LIMIT_ADDR_BYTES 262u      /* HOST:PORT with its NUL */
 #define LIMIT_PATH_BYTES 4096u
 
 /* ---- raft timing ---- */
-#define RAFT_ELECTION_TIMEOUT_MS 800u          /* randomized to one to two times this */
+#define RAFT_ELECTION_TIMEOUT_MS 800u /* randomized to one to two times this */
 #define RAFT_HEARTBEAT_MS 100u
 #define RAFT_TICK_MS 20u
 
 /* ---- storage ---- */
 #define JOURNAL_SEGMENT_BYTES (16u << 20)
-#define JOURNAL_KEEP_BYTES (64u << 20)         /* history: at least this much, or … */
-#define JOURNAL_KEEP_REVISIONS 100000u         /* … this many revisions, whichever is less */
+#define JOURNAL_KEEP_BYTES (64u << 20) /* history: at least this much, or … */
+#define JOURNAL_KEEP_REVISIONS 100000u /* … this many revisions, whichever is less */
 #define STATE_FLUSH_MS 300u
 #define STATE_FLUSH_BYTES (4u << 20)
-#define STATE_OVERLAY_MAX_BYTES (64u << 20)    /* apply waits for the flush beyond this */
+#define STATE_OVERLAY_MAX_BYTES (64u << 20) /* apply waits for the flush beyond this */
 #define SNAPSHOT_CHUNK_BYTES (256u << 10)
 #define SNAPSHOT_SESSIONS 4u
 #define SNAPSHOT_IDLE_MS 30000u
-#define EXPIRY_SLACK_MS 100u                   /* expiries are proposed this long after they are due */
-#define EXPIRY_BATCH 1000u                     /* keys in one expiry command */
+#define EXPIRY_SLACK_MS 100u /* expiries are proposed this long after they are due */
+#define EXPIRY_BATCH 1000u   /* keys in one expiry command */
 
-#define SESSION_ANSWERS 1024u                  /* exactly once: answers kept for one client */
-#define SESSION_IDLE_MS 3600000u               /* a client not heard of for longer may be forgotten */
-#define SESSION_SWEEP 64u                      /* answers forgotten in one entry at most */
+#define SESSION_ANSWERS 1024u    /* exactly once: answers kept for one client */
+#define SESSION_IDLE_MS 3600000u /* a client not heard of for longer may be forgotten */
+#define SESSION_SWEEP 64u        /* answers forgotten in one entry at most */
 
 /* ---- supervision ---- */
 #define SUPERVISOR_BACKOFF_MIN_MS 100u
 #define SUPERVISOR_BACKOFF_MAX_MS 10000u
-#define SUPERVISOR_HEALTHY_MS 2000u /* a child that lived this long after it was ready starts over */
+#define SUPERVISOR_HEALTHY_MS                                                                      \
+    2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
 
 #endif

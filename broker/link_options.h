@@ -1,4 +1,5 @@
-/* link_options.h: the socket options of links; link.c alone includes it. Each returns 0, or -1 with errno. */
+/* link_options.h: the socket options of links; link.c alone includes it. Each returns 0, or -1 with
+ * errno. */
 #ifndef DRAX_BROKER_LINK_OPTIONS_H
 #define DRAX_BROKER_LINK_OPTIONS_H
 

@@ -136,7 +136,14 @@ typedef enum {
     MESSAGE_KIND_END
 } message_kind_t;
 
-typedef enum { ACTOR_NONE = 0, ACTOR_SUPERVISOR, ACTOR_STORAGE, ACTOR_RAFT, ACTOR_GATEWAY, ACTOR_END } actor_t;
+typedef enum {
+    ACTOR_NONE = 0,
+    ACTOR_SUPERVISOR,
+    ACTOR_STORAGE,
+    ACTOR_RAFT,
+    ACTOR_GATEWAY,
+    ACTOR_END
+} actor_t;
 
 typedef enum {
     RAFT_FOLLOWER = 0,
@@ -212,11 +219,11 @@ typedef struct {
 /* SNAPSHOT_*: pulled chunk by chunk. `session` names one LevelDB snapshot at the sender (0: begin a
  * new one), `chunk` counts from 0. The meta fields are set in every chunk. */
 typedef struct {
-    uint64_t peer;    /* local hops: the node at the other end */
+    uint64_t peer; /* local hops: the node at the other end */
     uint64_t session;
     uint64_t chunk;
     bool last;
-    int code;         /* not 0: the session ended with this error; begin again */
+    int code;                      /* not 0: the session ended with this error; begin again */
     uint64_t index, snapshot_term; /* what the snapshot includes */
     uint64_t time_ms;              /* cluster time in it */
     config_t config;               /* membership at `index` */
@@ -224,10 +231,10 @@ typedef struct {
 } message_snapshot_t;
 
 typedef enum {
-    ADMIN_ADD = 1,  /* id (0: choose one), addr, raft_addr: in as a learner */
-    ADMIN_REMOVE,   /* id */
-    ADMIN_PROMOTE,  /* id */
-    ADMIN_TRANSFER  /* id, or 0: the most up-to-date voter */
+    ADMIN_ADD = 1, /* id (0: choose one), addr, raft_addr: in as a learner */
+    ADMIN_REMOVE,  /* id */
+    ADMIN_PROMOTE, /* id */
+    ADMIN_TRANSFER /* id, or 0: the most up-to-date voter */
 } admin_op_t;
 
 /* ADMIN, ADMIN_RESULT. `token` names the request at its gateway (echoed), `origin` the node that it
@@ -248,8 +255,8 @@ typedef struct {
     bool reply; /* an answer to a HELLO; not answered again */
 } message_hello_t;
 
-/* FORMAT: who this node is. `hint`: the members it was told of when it joined (count 0: it founds the
- * cluster), where it looks for its peers until its log names them. */
+/* FORMAT: who this node is. `hint`: the members it was told of when it joined (count 0: it founds
+ * the cluster), where it looks for its peers until its log names them. */
 typedef struct {
     uint64_t cluster, node;
     config_t hint;
@@ -257,19 +264,19 @@ typedef struct {
 
 /* OPENED: all that raft needs to (re)start. */
 typedef struct {
-    bool formatted;         /* false: the home is empty, all else 0 */
+    bool formatted; /* false: the home is empty, all else 0 */
     uint64_t cluster, node;
-    uint64_t term, vote;    /* hard state; vote 0 = none */
-    uint64_t first_index;   /* of the journal; last_index + 1 when it is empty */
+    uint64_t term, vote;  /* hard state; vote 0 = none */
+    uint64_t first_index; /* of the journal; last_index + 1 when it is empty */
     uint64_t last_index;
-    uint64_t applied;       /* never above last_index */
-    uint64_t time_ms;       /* cluster time of the last entry or snapshot */
+    uint64_t applied; /* never above last_index */
+    uint64_t time_ms; /* cluster time of the last entry or snapshot */
     bool no_space;
-    uint64_t gateway_boot;  /* last boot of this node's gateway seen in the state */
-    config_t hint;          /* as FORMAT gave it */
-    size_t run_count;       /* runs[0].index is first_index - 1 (0 when never compacted) */
+    uint64_t gateway_boot; /* last boot of this node's gateway seen in the state */
+    config_t hint;         /* as FORMAT gave it */
+    size_t run_count;      /* runs[0].index is first_index - 1 (0 when never compacted) */
     term_run_t *runs;
-    size_t config_count;    /* oldest first; configs[0] is that of the applied state */
+    size_t config_count; /* oldest first; configs[0] is that of the applied state */
     config_t *configs;
 } message_opened_t;
 
@@ -328,7 +335,7 @@ typedef struct {
     uint64_t seq;      /* RESULT: the block; SKIPPED: the last block that counted */
     uint64_t revision; /* from storage, always */
     uint64_t applied;
-    uint64_t digest;   /* STORE_STATUS: the state's digest at `applied` */
+    uint64_t digest; /* STORE_STATUS: the state's digest at `applied` */
     bool no_space;
     payload_t *payload;
 } message_batch_t;

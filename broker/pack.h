@@ -40,7 +40,8 @@ bool utf8_valid(const uint8_t *data, size_t size);
 
 /* Walks one msgpack value at the start of `bytes` without allocating: DRAX_EPROTO when it is
  * truncated or uses a reserved byte, DRAX_ETOOLARGE when it nests deeper than `depth` or declares
- * more than `elements` in all, or a length that does not fit in the bytes at hand. `*used` is its size. */
+ * more than `elements` in all, or a length that does not fit in the bytes at hand. `*used` is its
+ * size. */
 int pack_scan(slice_t bytes, size_t depth, size_t elements, size_t *used);
 
 #endif

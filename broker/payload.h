@@ -24,8 +24,8 @@ payload_t *payload_new(size_t size);
 /* New payload holding a copy of `size` bytes at `data`. NULL when out of memory. */
 payload_t *payload_copy(const void *data, size_t size);
 
-/* New payload that takes over foreign bytes: `release(hint)` is called, on any thread, when the last
- * reference goes. NULL when out of memory; the bytes then still belong to the caller. */
+/* New payload that takes over foreign bytes: `release(hint)` is called, on any thread, when the
+ * last reference goes. NULL when out of memory; the bytes then still belong to the caller. */
 payload_t *payload_wrap(const void *data, size_t size, void (*release)(void *hint), void *hint);
 
 /* One more reference to `self`, which is returned. NULL gives NULL. */

@@ -102,18 +102,20 @@ typedef struct rpc_error {
 
 /* Decodes one client payload: pre-scan, then every rule of the contract that needs no state: shape,
  * types, ranges, key length, unknown options, trailing bytes, ttl with lease.
- * 0: `out` is a request to serve. DRAX_EAGAIN: a message to ignore without an answer (kind 1, an unknown
- * notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be read. */
+ * 0: `out` is a request to serve. DRAX_EAGAIN: a message to ignore without an answer (kind 1, an
+ * unknown notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be
+ * read. */
 int request_decode(slice_t payload, request_t *out, rpc_error_t *error);
 
-/* The one command that no client sends: the keys that are due, each with the revision (index) it had
- * when storage found it due.
+/* The one command that no client sends: the keys that are due, each with the revision (index) it
+ * had when storage found it due.
  *
  *   expire = ["expire", [[key, revision] ...]]    key = bin
  *
- * An array that begins with a string is not a message of the client protocol: request_decode refuses
- * it, so none can come in through a gateway. The state tries expire_open first, request_decode when
- * that says DRAX_EAGAIN. `count` calls of expire_add must follow expire_begin. */
+ * An array that begins with a string is not a message of the client protocol: request_decode
+ * refuses it, so none can come in through a gateway. The state tries expire_open first,
+ * request_decode when that says DRAX_EAGAIN. `count` calls of expire_add must follow expire_begin.
+ */
 void expire_begin(buffer_t *out, size_t count);
 void expire_add(buffer_t *out, slice_t key, uint64_t revision);
 
@@ -123,8 +125,8 @@ typedef struct expire {
     slice_t rest;
 } expire_t;
 
-/* 0: an expire command, checked to its end. DRAX_EAGAIN: something else. DRAX_EPROTO: begins like one
- * and is malformed. Slices borrow from `command`. */
+/* 0: an expire command, checked to its end. DRAX_EAGAIN: something else. DRAX_EPROTO: begins like
+ * one and is malformed. Slices borrow from `command`. */
 int expire_open(expire_t *out, slice_t command);
 /* 1: the next key. 0: no more. */
 int expire_next(expire_t *self, slice_t *key, uint64_t *revision);

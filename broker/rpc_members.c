@@ -23,7 +23,8 @@ void rpc_members(buffer_t *out, const config_t *config) {
     }
 }
 
-void rpc_member_add(buffer_t *out, uint32_t msgid, uint64_t id, const char *addr, const char *raft_addr) {
+void rpc_member_add(buffer_t *out, uint32_t msgid, uint64_t id, const char *addr,
+                    const char *raft_addr) {
     pack_array(out, 4);
     pack_uint(out, RPC_REQUEST);
     pack_uint(out, msgid);
@@ -121,8 +122,8 @@ static int error_take(unpack_t *in, char text[160]) {
     if (in->code)
         return DRAX_EPROTO;
     int size = (int) (why.size < 120 ? why.size : 120);
-    snprintf(text, 160, "%.*s: %.*s", (int) (code.size < 32 ? code.size : 32), (const char *) code.data,
-             size, (const char *) why.data);
+    snprintf(text, 160, "%.*s: %.*s", (int) (code.size < 32 ? code.size : 32),
+             (const char *) code.data, size, (const char *) why.data);
     bool passing = slice_is(code, "UNAVAILABLE") || slice_is(code, "TIMEOUT");
     return passing ? DRAX_EAGAIN : DRAX_EINVAL;
 }

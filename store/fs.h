@@ -1,8 +1,9 @@
 /* fs.h: the file-system seam under the journal and the small files of a home.
  *
- * Production uses fs_posix(); tests and the simulator give their own, to tear writes, lose what was not
- * synced, fail the n-th call or fill the disk. Paths are plain; every call returns 0 (or a count) or a
- * DRAX_E… (DRAX_EIO, DRAX_ENOSPC, DRAX_ENOTFOUND, DRAX_EEXIST, DRAX_ENOMEM) and leaves errno for the log.
+ * Production uses fs_posix(); tests and the simulator give their own, to tear writes, lose what was
+ * not synced, fail the n-th call or fill the disk. Paths are plain; every call returns 0 (or a
+ * count) or a DRAX_E… (DRAX_EIO, DRAX_ENOSPC, DRAX_ENOTFOUND, DRAX_EEXIST, DRAX_ENOMEM) and leaves
+ * errno for the log.
  */
 #ifndef DRAX_STORE_FS_H
 #define DRAX_STORE_FS_H
@@ -29,9 +30,12 @@ typedef struct fs {
     int (*remove)(void *self, const char *path);
     int (*mkdir)(void *self, const char *path); /* mode 0700; an existing directory is fine */
     int (*sync_dir)(void *self, const char *path);
-    /* Calls `visit` for each name but . and .. , in no order; stops at the first non-zero answer. */
-    int (*list)(void *self, const char *path, int (*visit)(void *hint, const char *name), void *hint);
-    int (*remove_tree)(void *self, const char *path); /* a directory and all below; absent is fine */
+    /* Calls `visit` for each name but . and .. , in no order; stops at the first non-zero answer.
+     */
+    int (*list)(void *self, const char *path, int (*visit)(void *hint, const char *name),
+                void *hint);
+    int (*remove_tree)(void *self,
+                       const char *path); /* a directory and all below; absent is fine */
     /* Bytes that may still be written to the file system of `path`. */
     int (*space)(void *self, const char *path, uint64_t *bytes);
 } fs_t;
@@ -41,7 +45,8 @@ const fs_t *fs_posix(void);
 /* Helpers over any fs. */
 
 /* Replaces `path` by `size` bytes at once: temporary file, sync, rename, sync of the directory. */
-int fs_replace(const fs_t *fs, const char *directory, const char *name, const void *data, size_t size);
+int fs_replace(const fs_t *fs, const char *directory, const char *name, const void *data,
+               size_t size);
 /* Reads a small file whole into `data`; DRAX_ETOOLARGE when it does not fit. */
 int fs_load(const fs_t *fs, const char *path, void *data, size_t capacity, size_t *size);
 

@@ -289,10 +289,10 @@ static void store_batch_destroy(kv_batch_t *kv) {
     free(self);
 }
 
-/* LevelDB maps its tables, and every page it has read stays with the process: hundreds of megabytes for a
- * million keys. The kernel keeps them as file cache anyway, so they are given back now and then; what is
- * used again comes back with a minor fault. (Fewer open tables would also bound them, at three times the
- * CPU a put among a million keys.) */
+/* LevelDB maps its tables, and every page it has read stays with the process: hundreds of megabytes
+ * for a million keys. The kernel keeps them as file cache anyway, so they are given back now and
+ * then; what is used again comes back with a minor fault. (Fewer open tables would also bound them,
+ * at three times the CPU a put among a million keys.) */
 static void pages_release(store_t *self) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

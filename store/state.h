@@ -1,18 +1,19 @@
 /* state.h: the replicated state machine over an ordered store.
  *
- * Owns: keys, time-to-live, blocks' origins, client sessions, the membership as applied, revision and
- * applied index; the overlay that holds what is not yet flushed. Must not know: clocks, randomness,
- * settings, sockets, the journal. What an entry does depends on the log alone.
+ * Owns: keys, time-to-live, blocks' origins, client sessions, the membership as applied, revision
+ * and applied index; the overlay that holds what is not yet flushed. Must not know: clocks,
+ * randomness, settings, sockets, the journal. What an entry does depends on the log alone.
  *
  * Invariants
- *  1. The kv store only ever changes by one synced batch that holds a whole overlay and its applied index, so
- *     what is on disk is the state exactly at kv's applied index; replaying the journal from there gives
- *     the rest.
+ *  1. The kv store only ever changes by one synced batch that holds a whole overlay and its applied
+ * index, so what is on disk is the state exactly at kv's applied index; replaying the journal from
+ * there gives the rest.
  *  2. Reads see overlay, then frozen overlay (being flushed), then kv.
- *  3. digest is the sum over all records of a 64-bit hash of (key, record): order-independent, kept at
- *     every change, equal on all nodes at equal applied index.
+ *  3. digest is the sum over all records of a 64-bit hash of (key, record): order-independent, kept
+ * at every change, equal on all nodes at equal applied index.
  *
- * Errors: DRAX_EIO, DRAX_ECORRUPT from the kv store mean that the state cannot go on: the process ends.
+ * Errors: DRAX_EIO, DRAX_ECORRUPT from the kv store mean that the state cannot go on: the process
+ * ends.
  */
 #ifndef DRAX_STORE_STATE_H
 #define DRAX_STORE_STATE_H
@@ -23,14 +24,14 @@
 
 typedef struct state state_t;
 
-/* The state in `kv` (taken over, closed by state_close); an empty one is a new state. DRAX_ECORRUPT,
- * DRAX_EIO, DRAX_ENOMEM; on failure `kv` is closed. */
+/* The state in `kv` (taken over, closed by state_close); an empty one is a new state.
+ * DRAX_ECORRUPT, DRAX_EIO, DRAX_ENOMEM; on failure `kv` is closed. */
 int state_open(state_t **out, kv_t **kv);
 void state_close(state_t **self); /* does not flush */
 
 /* What applying an entry tells. `results`: one outcome (rpc.h) for each command of a block that was
- * applied, in order, as a batch payload with token 0 (block.h); borrowed until the next apply. NULL for
- * other entries and for a block that was skipped. */
+ * applied, in order, as a batch payload with token 0 (block.h); borrowed until the next apply. NULL
+ * for other entries and for a block that was skipped. */
 typedef struct state_applied {
     uint64_t node, boot, seq; /* the block's origin; 0 for others */
     bool skipped;             /* the block did not count: `last_seq` is the last one that did */
@@ -40,26 +41,27 @@ typedef struct state_applied {
 
 /* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the
  * state is half an entry ahead and refuses everything but state_close: start again from what is
- * flushed. Malformed commands get an INVALID_ARGUMENT outcome; a malformed block is skipped; both the same
- * on every node. */
+ * flushed. Malformed commands get an INVALID_ARGUMENT outcome; a malformed block is skipped; both
+ * the same on every node. */
 int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 
-/* Answers a read request (method kind READ) from the present state, as outcome bytes appended to `out`.
- * `time_ms` is cluster time now, for ttl_ms in the answer. */
+/* Answers a read request (method kind READ) from the present state, as outcome bytes appended to
+ * `out`. `time_ms` is cluster time now, for ttl_ms in the answer. */
 int state_query(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 
 /* Expiry. When is the first key due (cluster time; 0: none)? */
 int state_next_expiry(state_t *self, uint64_t *due_ms);
-/* Appends to `out` a block (node, boot, seq, prev 0) with an EXPIRE command for up to EXPIRY_BATCH keys
- * that are due at `time_ms`, each with its revision; `count` is how many. */
+/* Appends to `out` a block (node, boot, seq, prev 0) with an EXPIRE command for up to EXPIRY_BATCH
+ * keys that are due at `time_ms`, each with its revision; `count` is how many. */
 int state_expire_block(state_t *self, uint64_t time_ms, buffer_t *out, size_t *count);
-/* A block with an EXPIRE command of no keys: only its stamp matters (keeps cluster time in the log). */
+/* A block with an EXPIRE command of no keys: only its stamp matters (keeps cluster time in the
+ * log). */
 int state_clock_block(state_t *self, buffer_t *out);
 
-/* Flush, in three steps so that the slow one may run on another thread: freeze (DRAX_EAGAIN when one is under
- * way or there is nothing new), write (touches only the frozen overlay and kv), thaw. thaw returns
- * `write_code`; after a failed write the frozen overlay stays, and the next freeze tries the same again.
- * Never close the state between freeze and thaw. */
+/* Flush, in three steps so that the slow one may run on another thread: freeze (DRAX_EAGAIN when
+ * one is under way or there is nothing new), write (touches only the frozen overlay and kv), thaw.
+ * thaw returns `write_code`; after a failed write the frozen overlay stays, and the next freeze
+ * tries the same again. Never close the state between freeze and thaw. */
 int state_freeze(state_t *self);
 int state_flush_write(state_t *self);
 int state_thaw(state_t *self, int write_code);
@@ -81,8 +83,8 @@ uint64_t state_gateway_boot(const state_t *self, uint64_t node);
 
 /* ---- snapshots ---- */
 
-/* A view of what is flushed, to be sent in chunks. Open any number (the caller bounds them); close all
- * before the state. DRAX_ENOTFOUND: nothing was ever flushed. */
+/* A view of what is flushed, to be sent in chunks. Open any number (the caller bounds them); close
+ * all before the state. DRAX_ENOTFOUND: nothing was ever flushed. */
 typedef struct state_snapshot state_snapshot_t;
 int state_snapshot_open(state_t *self, state_snapshot_t **out);
 /* What it includes. */
@@ -90,19 +92,20 @@ uint64_t state_snapshot_index(const state_snapshot_t *self);
 uint64_t state_snapshot_term(const state_snapshot_t *self);
 uint64_t state_snapshot_time_ms(const state_snapshot_t *self);
 const config_t *state_snapshot_config(const state_snapshot_t *self);
-/* The next chunk of about `bytes`, as a payload with a checksum; `last` when it is the last one. The
- * caller numbers chunks from 0 and may ask for the previous one again (`chunk` is the number wanted;
- * DRAX_EINVAL when it is neither the next nor the previous). */
-int state_snapshot_read(state_snapshot_t *self, uint64_t chunk, size_t bytes, payload_t **out, bool *last);
+/* The next chunk of about `bytes`, as a payload with a checksum; `last` when it is the last one.
+ * The caller numbers chunks from 0 and may ask for the previous one again (`chunk` is the number
+ * wanted; DRAX_EINVAL when it is neither the next nor the previous). */
+int state_snapshot_read(state_snapshot_t *self, uint64_t chunk, size_t bytes, payload_t **out,
+                        bool *last);
 void state_snapshot_close(state_t *self, state_snapshot_t **snapshot);
 
-/* Receiving: chunks go, in order, into an empty kv. DRAX_ECORRUPT: checksum, order or digest is wrong;
- * an error sticks. Until it is finished the kv is not a state: state_open refuses it. */
+/* Receiving: chunks go, in order, into an empty kv. DRAX_ECORRUPT: checksum, order or digest is
+ * wrong; an error sticks. Until it is finished the kv is not a state: state_open refuses it. */
 typedef struct state_staging state_staging_t;
 int state_staging_open(state_staging_t **out, kv_t **kv); /* takes kv over */
 int state_staging_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last);
-/* After the last chunk: checks the digest, syncs, and gives the kv back, complete. On failure the kv is
- * closed and NULL. */
+/* After the last chunk: checks the digest, syncs, and gives the kv back, complete. On failure the
+ * kv is closed and NULL. */
 int state_staging_finish(state_staging_t **self, kv_t **kv);
 /* Gives the kv back as it is, to be closed and removed. */
 void state_staging_abort(state_staging_t **self, kv_t **kv);

@@ -286,7 +286,8 @@ static void ready_write(raft_t *self, raft_ready_t *ready) {
     if (self->hard_dirty)
         self->hard_seq = self->write_seq;
     self->hard_dirty = false;
-    self->writes[self->write_count++] = (pending_write_t){self->write_seq, log->offered, self->now_ms};
+    self->writes[self->write_count++] =
+        (pending_write_t){self->write_seq, log->offered, self->now_ms};
 }
 
 static void ready_reads(raft_t *self, raft_ready_t *ready) {

@@ -1,7 +1,7 @@
 /* raft.h: the consensus core, a pure and deterministic state machine.
  *
- * Owns: term, vote, role, the in-memory tail of the log, each peer's progress, pending reads and the
- * membership. Must not know: sockets, clocks, disks, random(), msgpack, what a block contains.
+ * Owns: term, vote, role, the in-memory tail of the log, each peer's progress, pending reads and
+ * the membership. Must not know: sockets, clocks, disks, random(), msgpack, what a block contains.
  * Source: Ongaro, "Consensus: Bridging Theory and Practice" (the dissertation); sections are cited
  * where a rule is implemented.
  *
@@ -17,15 +17,17 @@
  *     drawn from the seed in the options. The same events give the same readies.
  *  4. A new core starts from what storage has durably (raft_boot_t): a restart of storage or of the
  *     raft actor both mean a new core. Unwritten state is forgotten, which is what a crash does.
- *  5. Messages of another cluster, to another node, or of an unknown sender are dropped; but leaders
- *     of the cluster, and candidates whose log is ahead, are heard even when unknown, as this node's
- *     membership may be old (step.c). So an answer may be for a node that raft_config does not name.
- *  6. A snapshot must not replace a log that holds its (index, term) already, or what was applied. When
- *     one is installed, entries of WRITEs still under way that do not fit are dropped, and answered.
+ *  5. Messages of another cluster, to another node, or of an unknown sender are dropped; but
+ * leaders of the cluster, and candidates whose log is ahead, are heard even when unknown, as this
+ * node's membership may be old (step.c). So an answer may be for a node that raft_config does not
+ * name.
+ *  6. A snapshot must not replace a log that holds its (index, term) already, or what was applied.
+ * When one is installed, entries of WRITEs still under way that do not fit are dropped, and
+ * answered.
  *
  * Cluster time: entries are stamped with it by the leader. It advances with the leader's monotonic
- * clock, starts from the greatest time known (log, leader's messages plus the time since), and never
- * goes back.
+ * clock, starts from the greatest time known (log, leader's messages plus the time since), and
+ * never goes back.
  */
 #ifndef DRAX_RAFT_H
 #define DRAX_RAFT_H
@@ -57,27 +59,28 @@ typedef struct raft_boot {
     size_t config_count;
 } raft_boot_t;
 
-/* A new core as a follower, with no entries in memory: it fetches what it must send. `now_ms` is the
- * present. DRAX_ENOMEM; DRAX_EINVAL when the boot state contradicts itself. */
+/* A new core as a follower, with no entries in memory: it fetches what it must send. `now_ms` is
+ * the present. DRAX_ENOMEM; DRAX_EINVAL when the boot state contradicts itself. */
 int raft_new(raft_t **out, const raft_options_t *options, const raft_boot_t *boot, uint64_t now_ms);
 void raft_destroy(raft_t **self);
 
-/* First node of a new cluster, on an empty log: entry 1 of term 1 is `config` (one voter, this node),
- * and the node leads once that is durable. DRAX_EINVAL when the log is not empty. */
+/* First node of a new cluster, on an empty log: entry 1 of term 1 is `config` (one voter, this
+ * node), and the node leads once that is durable. DRAX_EINVAL when the log is not empty. */
 int raft_bootstrap(raft_t *self, const config_t *config);
 
 /* ---- events ---- */
 
 void raft_tick(raft_t *self, uint64_t now_ms);
 
-/* A peer message (message_is_peer, except ADMIN*, and SNAPSHOT_FETCH/CHUNK, which the actor handles).
- * Takes over what `message` owns and clears it. DRAX_ENOMEM: the message counts as lost. */
+/* A peer message (message_is_peer, except ADMIN*, and SNAPSHOT_FETCH/CHUNK, which the actor
+ * handles). Takes over what `message` owns and clears it. DRAX_ENOMEM: the message counts as lost.
+ */
 int raft_step(raft_t *self, message_t *message);
 
-/* Appends a block when this node leads (the core takes its own reference to `payload`), else sends it
- * on to the leader as FORWARD. `boot` and `seq` travel with a forward. DRAX_ENOTLEADER: no leader known;
- * DRAX_ENOSPC; DRAX_EAGAIN: too much uncommitted, or a transfer is under way; DRAX_ETOOLARGE: beyond
- * LIMIT_ENTRY_BYTES; DRAX_ENOMEM. Nothing is kept after an error. */
+/* Appends a block when this node leads (the core takes its own reference to `payload`), else sends
+ * it on to the leader as FORWARD. `boot` and `seq` travel with a forward. DRAX_ENOTLEADER: no
+ * leader known; DRAX_ENOSPC; DRAX_EAGAIN: too much uncommitted, or a transfer is under way;
+ * DRAX_ETOOLARGE: beyond LIMIT_ENTRY_BYTES; DRAX_ENOMEM. Nothing is kept after an error. */
 int raft_propose(raft_t *self, uint64_t boot, uint64_t seq, payload_t *payload);
 
 /* Wants a read index for all reads of gateway `boot` up to `read_id` (dissertation 6.4); the answer
@@ -100,33 +103,37 @@ void raft_fetched(raft_t *self, uint64_t peer, int code, entries_t *entries);
 
 /* A snapshot up to (index, term) with `config` is installed and durable: the log is now empty after
  * it. Tells the leader. */
-void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms, const config_t *config);
+void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
+                   const config_t *config);
 
-/* The connection to `peer` broke or came up. A follower that loses its leader's connection stands for
- * pre-election within a few tens of milliseconds rather than after the whole timeout, and no longer
- * holds others off; safe, because a pre-vote needs a majority that lost it too. A leader probes a peer
- * that came up at once. */
+/* The connection to `peer` broke or came up. A follower that loses its leader's connection stands
+ * for pre-election within a few tens of milliseconds rather than after the whole timeout, and no
+ * longer holds others off; safe, because a pre-vote needs a majority that lost it too. A leader
+ * probes a peer that came up at once. */
 void raft_peer_down(raft_t *self, uint64_t peer);
 void raft_peer_up(raft_t *self, uint64_t peer);
 
 /* Membership, one change at a time (dissertation 4.1), leader only. `*index` is the entry of the
- * change: it is done when ready.commit reaches it in the same term. DRAX_ENOTLEADER; DRAX_EPENDING (a
- * change, or the own-term no-op, is not committed yet); DRAX_ENOTFOUND; DRAX_EEXIST (the address belongs to
- * a live member); DRAX_EINVAL (the last voter, too many members, a learner that has not caught up).
- * Adding an id that is a member already with the same addresses gives 0 and that config's index. Adding under
- * the raft_addr of another member that has not been heard of for an election timeout removes that one
- * first: then DRAX_EPENDING is returned, and the caller asks again. */
-int raft_member_add(raft_t *self, uint64_t id, const char *addr, const char *raft_addr, uint64_t *index);
+ * change: it is done when ready.commit reaches it in the same term. DRAX_ENOTLEADER; DRAX_EPENDING
+ * (a change, or the own-term no-op, is not committed yet); DRAX_ENOTFOUND; DRAX_EEXIST (the address
+ * belongs to a live member); DRAX_EINVAL (the last voter, too many members, a learner that has not
+ * caught up). Adding an id that is a member already with the same addresses gives 0 and that
+ * config's index. Adding under the raft_addr of another member that has not been heard of for an
+ * election timeout removes that one first: then DRAX_EPENDING is returned, and the caller asks
+ * again. */
+int raft_member_add(raft_t *self, uint64_t id, const char *addr, const char *raft_addr,
+                    uint64_t *index);
 int raft_member_remove(raft_t *self, uint64_t id, uint64_t *index);
 int raft_member_promote(raft_t *self, uint64_t id, uint64_t *index);
 
-/* Leadership transfer (dissertation 3.10) to `id`, or to the most up-to-date active voter when 0. Proposals are
- * refused (DRAX_EAGAIN) until it succeeds or an election timeout passes. DRAX_ENOTLEADER, DRAX_ENOTFOUND. */
+/* Leadership transfer (dissertation 3.10) to `id`, or to the most up-to-date active voter when 0.
+ * Proposals are refused (DRAX_EAGAIN) until it succeeds or an election timeout passes.
+ * DRAX_ENOTLEADER, DRAX_ENOTFOUND. */
 int raft_transfer(raft_t *self, uint64_t id);
 
-/* A leader that cannot go on (its storage is gone, its disk stalls) tells the most up-to-date active voter to
- * stand at once, without waiting until that one has everything: who lacks a committed entry is not elected.
- * Does nothing on others. */
+/* A leader that cannot go on (its storage is gone, its disk stalls) tells the most up-to-date
+ * active voter to stand at once, without waiting until that one has everything: who lacks a
+ * committed entry is not elected. Does nothing on others. */
 void raft_abdicate(raft_t *self);
 
 /* Learners are promoted by the leader itself once they have caught up and stayed so. */
@@ -147,11 +154,12 @@ typedef struct raft_fetch {
 typedef struct raft_ready {
     message_t *messages; /* to peers (`to`), borrowed: encode or move them before the next event */
     size_t message_count;
-    bool write;          /* `write_seq`, hard state and `entries` are to be written */
+    bool write; /* `write_seq`, hard state and `entries` are to be written */
     uint64_t write_seq;
     bool has_hard_state;
     uint64_t term, vote;
-    entries_t *entries;  /* borrowed, as above; the receiver may move them out (then zero the struct) */
+    entries_t
+        *entries; /* borrowed, as above; the receiver may move them out (then zero the struct) */
     bool commit_advanced;
     uint64_t commit;
     raft_read_state_t *reads;
@@ -165,8 +173,8 @@ typedef struct raft_ready {
 } raft_ready_t;
 
 /* What has gathered since the last call; valid until the next call of any function here but the
- * accessors. Empty fields mean nothing to do. `entries` are LIMIT_WRITE_ENTRIES at most: when there are more,
- * raft_deadline_ms asks for the next ready at once. */
+ * accessors. Empty fields mean nothing to do. `entries` are LIMIT_WRITE_ENTRIES at most: when there
+ * are more, raft_deadline_ms asks for the next ready at once. */
 raft_ready_t *raft_ready(raft_t *self);
 
 /* ---- accessors ---- */
@@ -177,7 +185,7 @@ uint64_t raft_vote(const raft_t *self);
 uint64_t raft_leader(const raft_t *self); /* 0: unknown */
 uint64_t raft_commit(const raft_t *self);
 uint64_t raft_last_index(const raft_t *self);
-uint64_t raft_time_ms(const raft_t *self); /* cluster time now, as far as this node knows */
+uint64_t raft_time_ms(const raft_t *self);       /* cluster time now, as far as this node knows */
 const config_t *raft_config(const raft_t *self); /* the latest in the log, in force */
 /* The peer's match index at the leader; 0 when unknown. */
 uint64_t raft_match(const raft_t *self, uint64_t peer);
