@@ -261,6 +261,12 @@ static drax_result_t *member_ask(const cli_t *cli, const drax_field_t *addr) {
     return status;
 }
 
+static bool field_is(const drax_field_t *field, const char *text) {
+    size_t size;
+    const char *bytes = field ? drax_field_bytes(field, &size) : NULL;
+    return bytes && size == strlen(text) && memcmp(bytes, text, size) == 0;
+}
+
 static void member_row(const cli_t *cli, table_t *table, const drax_field_t *member,
                        uint64_t leader) {
     static const char *const names[] = {"term", "revision", "commit", "applied", "version"};
@@ -276,7 +282,10 @@ static void member_row(const cli_t *cli, table_t *table, const drax_field_t *mem
     else
         table_text(table, "unreachable");
     cell_add(table, drax_field_find(member, "role"));
-    table_text(table, leader != 0 && drax_field_uint(id) == leader ? "*" : "");
+    /* Each knows best whether it leads; the node asked may just have started and not know yet. */
+    bool leads = itself ? field_is(drax_field_find(map, "role"), "leader")
+                        : leader != 0 && drax_field_uint(id) == leader;
+    table_text(table, leads ? "*" : "");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         cell_add(table, itself ? drax_field_find(map, names[i]) : NULL);
     drax_result_destroy(&status);
