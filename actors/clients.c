@@ -49,8 +49,18 @@ static int options_set(void *socket, const char *address) {
     /* Many clients that come back at once (a gateway's restart) find room to wait. */
     rc |= option_set(socket, ZMQ_BACKLOG, 1024);
     /* Both families for *; elsewhere only addresses in brackets are IPv6. */
-    rc |= option_set(socket, ZMQ_IPV6, address[0] == '*' || address_ipv6(address));
+    rc |= option_set(socket, ZMQ_IPV6, address && (address[0] == '*' || address_ipv6(address)));
     return rc ? DRAX_EIO : 0;
+}
+
+static int tcp_bind(void *socket, const char *address, char *detail, size_t detail_size) {
+    char endpoint[ENDPOINT_BYTES];
+    endpoint_tcp_bind(endpoint, address);
+    if (zmq_bind(socket, endpoint) == 0)
+        return 0;
+    int rc = errno == EADDRINUSE ? DRAX_EINUSE : DRAX_EINVAL;
+    snprintf(detail, detail_size, "cannot listen on %s: %s", address, zmq_strerror(errno));
+    return rc;
 }
 
 int clients_new(clients_t **out, void *context, const char *address, char *detail,
@@ -60,23 +70,22 @@ int clients_new(clients_t **out, void *context, const char *address, char *detai
     if (!self)
         return DRAX_ENOMEM;
     zmq_msg_init(&self->frame);
-    char endpoint[ENDPOINT_BYTES];
-    endpoint_tcp_bind(endpoint, address);
     self->socket = zmq_socket(context, ZMQ_ROUTER);
     int rc = self->socket ? options_set(self->socket, address) : DRAX_EIO;
-    if (rc == 0 && zmq_bind(self->socket, endpoint) != 0) {
-        rc = errno == EADDRINUSE ? DRAX_EINUSE : DRAX_EINVAL;
-        snprintf(detail, detail_size, "cannot listen on %s: %s", address, zmq_strerror(errno));
-    } else if (rc) {
-        snprintf(detail, detail_size, "cannot make a socket for %s: %s", address,
-                 zmq_strerror(errno));
-    }
+    if (rc)
+        snprintf(detail, detail_size, "cannot make a socket for clients: %s", zmq_strerror(errno));
+    else if (address)
+        rc = tcp_bind(self->socket, address, detail, detail_size);
     if (rc) {
         clients_destroy(&self);
         return rc;
     }
     *out = self;
     return 0;
+}
+
+int clients_bind_inproc(clients_t *self, const char *endpoint) {
+    return zmq_bind(self->socket, endpoint) == 0 ? 0 : DRAX_EIO;
 }
 
 void clients_destroy(clients_t **self_p) {

@@ -19,10 +19,12 @@ typedef struct envelope {
 
 typedef struct clients clients_t;
 
-/* Binds tcp://ADDRESS. `detail` gets a sentence: DRAX_EINUSE, DRAX_EINVAL, DRAX_EIO, DRAX_ENOMEM.
- */
+/* Binds tcp://ADDRESS; NULL: no port. `detail` gets a sentence: DRAX_EINUSE, DRAX_EINVAL, DRAX_EIO,
+ * DRAX_ENOMEM. */
 int clients_new(clients_t **out, void *context, const char *address, char *detail,
                 size_t detail_size);
+/* Binds an inproc endpoint as well, for clients in the same process. DRAX_EIO. */
+int clients_bind_inproc(clients_t *self, const char *endpoint);
 void clients_destroy(clients_t **self);
 void *clients_socket(clients_t *self);
 

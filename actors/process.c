@@ -6,32 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-/* mkdir -p; each directory made is for its owner alone. */
-static int directories_make(const char *path) {
-    char part[LIMIT_PATH_BYTES];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return -1;
-        *slash = '/';
-    }
-    return mkdir(part, 0700) != 0 && errno != EEXIST ? -1 : 0;
-}
+#include "actors/home_claim.h"
+#include "broker/error.h"
 
 int process_home(const settings_t *settings, const log_t *log) {
-    if (directories_make(settings->home) != 0 || chdir(settings->home) != 0 ||
-        (mkdir("run", 0700) != 0 && errno != EEXIST)) {
+    char detail[LIMIT_PATH_BYTES + 128];
+    if (home_make(settings->home, detail, sizeof detail) != 0) {
+        log_error(log, "%s", detail);
+        return EXIT_CANTCREAT;
+    }
+    if (chdir(settings->home) != 0) {
         log_error(log, "cannot use the home %s: %s", settings->home, strerror(errno));
         return EXIT_CANTCREAT;
     }
@@ -39,17 +29,12 @@ int process_home(const settings_t *settings, const log_t *log) {
 }
 
 int process_lock(const char *name, const settings_t *settings, const log_t *log) {
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        log_error(log, "cannot open the lock %s/%s: %s", settings->home, name, strerror(errno));
-        return EXIT_CANTCREAT;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        log_error(log, "the home %s is in use: another process holds %s", settings->home, name);
-        close(fd);
-        return EXIT_UNAVAILABLE;
-    }
-    return 0; /* held until the process ends */
+    char detail[LIMIT_PATH_BYTES + 128];
+    int fd; /* held until the process ends */
+    int rc = home_lock(&fd, settings->home, name, detail, sizeof detail);
+    if (rc)
+        log_error(log, "%s", detail);
+    return rc == 0 ? 0 : rc == DRAX_EINUSE ? EXIT_UNAVAILABLE : EXIT_CANTCREAT;
 }
 
 int process_signals(int more) {
@@ -102,15 +87,4 @@ void process_ready_fd(settings_t *settings) {
     (void) written; /* whoever waited may be gone */
     close(settings->ready_fd);
     settings->ready_fd = -1;
-}
-
-unsigned long long process_random(void) {
-    unsigned long long value;
-    if (getrandom(&value, sizeof value, 0) != (ssize_t) sizeof value) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        value = (unsigned long long) now.tv_nsec * 1000003u ^ (unsigned long long) now.tv_sec ^
-                (unsigned long long) getpid() << 32;
-    }
-    return value;
 }

@@ -38,7 +38,4 @@ void process_notify(const char *state);
 /* Writes a newline to the --ready-fd and closes it, once. */
 void process_ready_fd(settings_t *settings);
 
-/* 64 random bits. */
-unsigned long long process_random(void);
-
 #endif

@@ -267,6 +267,30 @@ static void a_host_name_is_bound(void **state) {
     clients_destroy(&clients);
 }
 
+/* As in an embedded node: beside the port, or alone. */
+static void clients_of_the_process_are_served(void **state) {
+    fixture_t *f = *state;
+    void *outside = client_open(f, ZMQ_REQ);
+    assert_int_equal(clients_bind_inproc(f->clients, "inproc://beside"), 0);
+    assert_int_equal(clients_bind_inproc(f->clients, "inproc://beside"), DRAX_EIO);
+    strcpy(f->endpoint, "inproc://beside");
+    void *inside = client_open(f, ZMQ_DEALER);
+    frame_send(inside, "from inside", false);
+    answer_one(f, "from inside");
+    frame_expect(inside, "answer", false);
+    frame_send(outside, "from outside", false);
+    answer_one(f, "from outside");
+    frame_expect(outside, "answer", false);
+    zmq_close(outside);
+    zmq_close(inside);
+
+    clients_t *alone;
+    char detail[256] = "";
+    assert_int_equal(clients_new(&alone, f->context, NULL, detail, sizeof detail), 0);
+    assert_int_equal(clients_bind_inproc(alone, "inproc://alone"), 0);
+    clients_destroy(&alone);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -278,6 +302,7 @@ int main(void) {
         T(a_client_that_is_gone_is_said_so),
         T(an_address_in_use_is_named),
         T(a_host_name_is_bound),
+        T(clients_of_the_process_are_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
