@@ -94,7 +94,7 @@ static int storage_make(life_t *self, char *detail, size_t detail_size) {
                                  .fs = fs_posix(),
                                  .post = mail_post(self->mail),
                                  .log = self->options.log,
-                                 .threaded = true,
+                                 .workers = WORKER_THREAD,
                                  .seed = self->boot};
     int rc = storage_actor_new(&self->storage, &options, detail, detail_size);
     if (rc)

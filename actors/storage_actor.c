@@ -38,7 +38,7 @@ int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t 
     char path[LIMIT_PATH_BYTES];
     home_state_path(path, self->home, self->current.number);
     kv_t *kv = NULL;
-    int rc = self->options.kv_open(&kv, path, create);
+    int rc = self->options.kv_open(self->options.kv_hint, &kv, path, create);
     if (rc)
         return detail_set(detail, detail_size, "cannot open the state", rc);
     rc = state_open(&self->state, &kv);
@@ -418,6 +418,11 @@ const actor_ops_t storage_actor_ops = {
 
 /* ---- life ---- */
 
+static int leveldb_open(void *hint, kv_t **out, const char *directory, bool create) {
+    (void) hint;
+    return kv_leveldb_open(out, directory, create);
+}
+
 int storage_actor_new(storage_actor_t **out, const storage_options_t *options, char *detail,
                       size_t detail_size) {
     *out = NULL;
@@ -427,14 +432,20 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
         return DRAX_ENOMEM;
     self->options = *options;
     if (!self->options.kv_open)
-        self->options.kv_open = kv_leveldb_open;
+        self->options.kv_open = leveldb_open;
+    if (!self->options.keep_bytes)
+        self->options.keep_bytes = JOURNAL_KEEP_BYTES;
+    if (!self->options.keep_revisions)
+        self->options.keep_revisions = JOURNAL_KEEP_REVISIONS;
+    if (!self->options.chunk_bytes)
+        self->options.chunk_bytes = SNAPSHOT_CHUNK_BYTES;
     self->post = options->post;
     self->log = options->log;
     snprintf(self->home, sizeof self->home, "%s", options->home);
     self->queries_last = &self->queries;
-    int rc = worker_new(&self->flusher, options->threaded);
+    int rc = worker_new(&self->flusher, options->workers);
     if (rc == 0)
-        rc = worker_new(&self->reserver, options->threaded);
+        rc = worker_new(&self->reserver, options->workers);
     if (rc == 0)
         rc = home_open(self, detail, detail_size);
     if (rc) {

@@ -29,11 +29,13 @@ typedef struct storage_options {
     const fs_t *fs;
     const post_t *post;
     const log_t *log;
-    /* Opens the ordered store in `directory`; NULL: kv_leveldb_open. */
-    int (*kv_open)(kv_t **out, const char *directory, bool create);
-    bool threaded;          /* workers on threads; else inline */
-    uint64_t seed;          /* names snapshot sessions */
-    uint64_t segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
+    /* Opens the ordered store in `directory`, as kv_leveldb_open; NULL: that. */
+    int (*kv_open)(void *kv_hint, kv_t **out, const char *directory, bool create);
+    void *kv_hint;
+    worker_mode_t workers;
+    uint64_t seed; /* names snapshot sessions */
+    /* 0: JOURNAL_SEGMENT_BYTES, JOURNAL_KEEP_BYTES, JOURNAL_KEEP_REVISIONS, SNAPSHOT_CHUNK_BYTES */
+    uint64_t segment_bytes, keep_bytes, keep_revisions, chunk_bytes;
 } storage_options_t;
 
 /* Opens what the home holds; an empty home is fine. `detail` gets a sentence on failure:

@@ -86,7 +86,7 @@ static int chunk_read(storage_actor_t *self, message_snapshot_t *out,
     out->snapshot_term = state_snapshot_term(session->snapshot);
     out->time_ms = state_snapshot_time_ms(session->snapshot);
     out->config = *state_snapshot_config(session->snapshot);
-    return state_snapshot_read(session->snapshot, wanted->chunk, SNAPSHOT_CHUNK_BYTES,
+    return state_snapshot_read(session->snapshot, wanted->chunk, self->options.chunk_bytes,
                                &out->payload, &out->last);
 }
 
@@ -150,7 +150,7 @@ static int staging_begin(storage_actor_t *self, uint64_t session) {
     int rc = self->options.fs->remove_tree(self->options.fs->self, path);
     kv_t *kv = NULL;
     if (rc == 0)
-        rc = self->options.kv_open(&kv, path, true);
+        rc = self->options.kv_open(self->options.kv_hint, &kv, path, true);
     if (rc == 0)
         rc = state_staging_open(&staging->state, &kv);
     if (rc) {

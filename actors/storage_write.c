@@ -250,12 +250,12 @@ void storage_reserve_turn(storage_actor_t *self, uint64_t now_ms) {
 
 /* ---- compaction ---- */
 
-/* The greatest index with at least JOURNAL_KEEP_BYTES of entries from it on; 0: none. */
-static uint64_t index_by_bytes(const journal_t *journal, uint64_t low, uint64_t high) {
+/* The greatest index with at least `keep_bytes` of entries from it on; 0: none. */
+static uint64_t index_by_bytes(const storage_actor_t *self, uint64_t low, uint64_t high) {
     uint64_t found = 0;
     while (low <= high && low) {
         uint64_t middle = low + (high - low) / 2;
-        if (journal_bytes_from(journal, middle) >= JOURNAL_KEEP_BYTES) {
+        if (journal_bytes_from(self->journal, middle) >= self->options.keep_bytes) {
             found = middle;
             low = middle + 1;
         } else {
@@ -265,15 +265,17 @@ static uint64_t index_by_bytes(const journal_t *journal, uint64_t low, uint64_t 
     return found;
 }
 
-/* History reaches back JOURNAL_KEEP_REVISIONS or JOURNAL_KEEP_BYTES, whichever is less; nothing
+/* History reaches back `keep_revisions` or `keep_bytes`, whichever is less; nothing
  * goes that is not in the flushed state, or that a snapshot under way needs to be followed by. */
 int storage_compact(storage_actor_t *self) {
     uint64_t first = journal_first_index(self->journal);
     uint64_t flushed = state_flushed(self->state);
     uint64_t revision = state_revision(self->state);
-    uint64_t upto = index_by_bytes(self->journal, first, flushed);
-    if (revision > JOURNAL_KEEP_REVISIONS) {
-        uint64_t index = state_index_of_revision(self->state, revision - JOURNAL_KEEP_REVISIONS);
+    uint64_t oldest = index_by_bytes(self, first, flushed); /* stays */
+    uint64_t upto = oldest ? oldest - 1 : 0;
+    uint64_t keep = self->options.keep_revisions;
+    if (revision > keep) {
+        uint64_t index = state_index_of_revision(self->state, revision - keep);
         upto = index > upto ? index : upto;
     }
     uint64_t pin = storage_snapshot_pin(self);

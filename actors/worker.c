@@ -14,7 +14,7 @@ typedef struct {
 } queue_t;
 
 struct worker {
-    bool threaded;
+    worker_mode_t mode;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -60,18 +60,18 @@ static void *worker_main(void *hint) {
     return NULL;
 }
 
-int worker_new(worker_t **out, bool threaded) {
+int worker_new(worker_t **out, worker_mode_t mode) {
     *out = NULL;
     worker_t *self = calloc(1, sizeof *self);
     if (!self)
         return DRAX_ENOMEM;
-    self->threaded = threaded;
+    self->mode = mode;
     self->waiting.last = &self->waiting.first;
     self->finished.last = &self->finished.first;
     self->fd = -1;
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->wake, NULL);
-    if (threaded) {
+    if (mode == WORKER_THREAD) {
         /* The host's signals are not for this thread. */
         sigset_t all, before;
         sigfillset(&all);
@@ -80,7 +80,7 @@ int worker_new(worker_t **out, bool threaded) {
         int rc = self->fd < 0 ? -1 : pthread_create(&self->thread, NULL, worker_main, self);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (rc != 0) {
-            self->threaded = false;
+            self->mode = WORKER_INLINE;
             worker_destroy(&self);
             return DRAX_ENOMEM;
         }
@@ -93,14 +93,16 @@ void worker_destroy(worker_t **self_p) {
     worker_t *self = *self_p;
     if (!self)
         return;
-    if (self->threaded) {
+    if (self->mode == WORKER_THREAD) {
         pthread_mutex_lock(&self->lock);
         self->stopping = true;
         pthread_cond_signal(&self->wake);
         pthread_mutex_unlock(&self->lock);
         pthread_join(self->thread, NULL);
-        worker_collect(self);
     }
+    while (worker_step(self))
+        continue;
+    worker_collect(self);
     if (self->fd >= 0)
         close(self->fd);
     pthread_cond_destroy(&self->wake);
@@ -110,7 +112,7 @@ void worker_destroy(worker_t **self_p) {
 }
 
 void worker_submit(worker_t *self, worker_job_t *job) {
-    if (!self->threaded) {
+    if (self->mode == WORKER_INLINE) {
         job->run(job);
         job->done(job);
         return;
@@ -121,11 +123,23 @@ void worker_submit(worker_t *self, worker_job_t *job) {
     pthread_mutex_unlock(&self->lock);
 }
 
+bool worker_waiting(const worker_t *self) {
+    return self->mode == WORKER_DEFERRED && self->waiting.first;
+}
+
+bool worker_step(worker_t *self) {
+    if (!worker_waiting(self))
+        return false;
+    worker_job_t *job = queue_pop(&self->waiting);
+    job->run(job);
+    queue_push(&self->finished, job);
+    return true;
+}
+
 void worker_collect(worker_t *self) {
-    if (!self->threaded)
-        return;
     eventfd_t count;
-    (void) eventfd_read(self->fd, &count);
+    if (self->mode == WORKER_THREAD)
+        (void) eventfd_read(self->fd, &count);
     for (;;) {
         pthread_mutex_lock(&self->lock);
         worker_job_t *job = queue_pop(&self->finished);

@@ -5,7 +5,7 @@
 #define DRAX_TESTS_JOURNAL_BENCH_H
 
 #include "store/journal.h"
-#include "tests/unit/fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 #include "tests/unit/journal_model.h"
 
 #define SEGMENT 4096u

@@ -16,7 +16,7 @@
 
 #include "broker/error.h"
 #include "store/fs.h"
-#include "tests/unit/fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 
 typedef struct home {
     const fs_t *fs;

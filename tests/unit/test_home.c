@@ -10,7 +10,7 @@
 
 #include "actors/home.h"
 #include "broker/error.h"
-#include "fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 
 static int setup(void **state) {
     fs_faulty_t *disk = fs_faulty_new(1);

@@ -13,7 +13,7 @@
 
 #include "broker/error.h"
 #include "store/journal.h"
-#include "tests/unit/fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 #include "tests/unit/journal_model.h"
 
 #define SEGMENT 4096u

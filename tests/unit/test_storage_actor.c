@@ -31,6 +31,7 @@ typedef struct {
     log_t log;
     uint64_t now_ms;
     uint64_t seq; /* of the last WRITE of this OPEN */
+    uint64_t keep_bytes, chunk_bytes;
 } fixture_t;
 
 /* Files cannot be made while set: what a journal meets first on a full disk. */
@@ -43,7 +44,8 @@ static int open_unless_full(void *self, const char *path, bool create, fs_file_t
     return create && disk_full ? DRAX_ENOSPC : fs_posix()->open(self, path, create, out);
 }
 
-static int kv_open(kv_t **out, const char *directory, bool create) {
+static int kv_open(void *hint, kv_t **out, const char *directory, bool create) {
+    (void) hint;
     int rc = kv_leveldb_open(out, directory, create);
     if (rc == 0)
         *out = kv_faulty_new(*out, &kv_calls_left, DRAX_ENOSPC);
@@ -65,7 +67,9 @@ static int start(fixture_t *f) {
                                  .log = &f->log,
                                  .kv_open = kv_open,
                                  .seed = 3,
-                                 .segment_bytes = SEGMENT_BYTES};
+                                 .segment_bytes = SEGMENT_BYTES,
+                                 .keep_bytes = f->keep_bytes,
+                                 .chunk_bytes = f->chunk_bytes};
     return storage_actor_new(&f->storage, &options, detail, sizeof detail);
 }
 
@@ -562,6 +566,29 @@ static void writes_wait_for_space(void **state) {
     stale_value_expected(f, "largelarge");
 }
 
+static uint64_t first_index_after(fixture_t *f, uint64_t keep_bytes) {
+    f->keep_bytes = keep_bytes;
+    restart(f);
+    uint64_t last = open_now(f)->last_index;
+    put_comes(f, last + 1, last + 1, "last", last + 1);
+    turn(f);
+    turns_until(f, f->now_ms + 500); /* the flush */
+    return open_now(f)->first_index;
+}
+
+static void the_journal_keeps_as_much_as_it_is_told(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    for (uint64_t i = 1; i <= 6; i++) { /* a segment each */
+        entry_t entry = large_entry(i, 1, i);
+        write_comes(f, &entry, 1, i);
+        turn(f);
+    }
+    assert_int_equal(first_index_after(f, 0), 1); /* the default is far more */
+    assert_int_equal(first_index_after(f, 300000), 4);
+    assert_int_equal(first_index_after(f, 1), 7);
+}
+
 static void a_commit_does_not_overtake_a_write_that_waits(void **state) {
     fixture_t *f = *state;
     format(f);
@@ -796,6 +823,18 @@ static void a_damaged_chunk_is_refused(void **state) {
     fixture_clear(&to);
 }
 
+static void chunks_are_as_large_as_told(void **state) {
+    fixture_t *f = *state;
+    source_fill(f);
+    f->chunk_bytes = 50000;
+    restart(f);
+    open_now(f);
+    message_t *got = chunk_fetched(f, 8, 0, 0);
+    size_t size = payload_size(got->snapshot.payload);
+    assert_true(size >= 50000 && size < 100000); /* a pair of 40000 bytes too much at the most */
+    assert_false(got->snapshot.last);
+}
+
 static void a_peer_has_one_session(void **state) {
     fixture_t *f = *state;
     format(f);
@@ -835,6 +874,7 @@ int main(void) {
         T(a_fetch_holds_no_more_than_an_append),
         T(a_leader_proposes_what_is_due),
         T(writes_wait_for_space),
+        T(the_journal_keeps_as_much_as_it_is_told),
         T(a_commit_does_not_overtake_a_write_that_waits),
         T(a_flush_waits_for_space),
         T(what_comes_while_a_flush_waits_is_flushed_too),
@@ -844,6 +884,7 @@ int main(void) {
         T(a_snapshot_goes_from_one_to_another),
         T(a_snapshot_of_what_the_log_holds_is_refused),
         T(a_damaged_chunk_is_refused),
+        T(chunks_are_as_large_as_told),
         T(a_peer_has_one_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

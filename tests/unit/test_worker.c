@@ -59,7 +59,7 @@ static void collect_until(worker_t *worker, const test_job_t *job) {
 static void without_a_thread_a_job_is_done_at_once(void **state) {
     (void) state;
     worker_t *worker;
-    assert_int_equal(worker_new(&worker, false), 0);
+    assert_int_equal(worker_new(&worker, WORKER_INLINE), 0);
     assert_int_equal(worker_fd(worker), -1);
     test_job_t job = job_make('a');
     worker_submit(worker, &job.job);
@@ -72,7 +72,7 @@ static void without_a_thread_a_job_is_done_at_once(void **state) {
 static void jobs_run_elsewhere_and_in_order(void **state) {
     (void) state;
     worker_t *worker;
-    assert_int_equal(worker_new(&worker, true), 0);
+    assert_int_equal(worker_new(&worker, WORKER_THREAD), 0);
     test_job_t jobs[] = {job_make('a'), job_make('b'), job_make('c')};
     pthread_mutex_lock(&gate);
     for (size_t i = 0; i < 3; i++)
@@ -101,7 +101,7 @@ static void jobs_run_elsewhere_and_in_order(void **state) {
 static void the_end_waits_for_all(void **state) {
     (void) state;
     worker_t *worker;
-    assert_int_equal(worker_new(&worker, true), 0);
+    assert_int_equal(worker_new(&worker, WORKER_THREAD), 0);
     test_job_t jobs[] = {job_make('a'), job_make('b')};
     for (size_t i = 0; i < 2; i++)
         worker_submit(worker, &jobs[i].job);
@@ -110,11 +110,37 @@ static void the_end_waits_for_all(void **state) {
     assert_true(jobs[0].done && jobs[1].done);
 }
 
+static void deferred_jobs_run_when_told(void **state) {
+    (void) state;
+    worker_t *worker;
+    assert_int_equal(worker_new(&worker, WORKER_DEFERRED), 0);
+    assert_int_equal(worker_fd(worker), -1);
+    assert_false(worker_waiting(worker));
+    assert_false(worker_step(worker));
+    test_job_t jobs[] = {job_make('a'), job_make('b'), job_make('c')};
+    worker_submit(worker, &jobs[0].job);
+    worker_submit(worker, &jobs[1].job);
+    worker_collect(worker);
+    assert_true(worker_waiting(worker));
+    assert_false(jobs[0].ran);
+    assert_true(worker_step(worker));
+    assert_true(jobs[0].ran);
+    assert_false(jobs[0].done); /* until it is collected */
+    worker_collect(worker);
+    assert_true(jobs[0].done);
+    assert_false(jobs[1].ran);
+    worker_submit(worker, &jobs[2].job);
+    worker_destroy(&worker); /* runs and collects the rest, as a thread would */
+    assert_string_equal(trace, "abc");
+    assert_true(jobs[1].done && jobs[2].done);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(without_a_thread_a_job_is_done_at_once, setup),
         cmocka_unit_test_setup(jobs_run_elsewhere_and_in_order, setup),
         cmocka_unit_test_setup(the_end_waits_for_all, setup),
+        cmocka_unit_test_setup(deferred_jobs_run_when_told, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

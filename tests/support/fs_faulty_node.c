@@ -1,11 +1,11 @@
 /* fs_faulty_node.c: see the header. */
-#include "tests/unit/fs_faulty_node.h"
+#include "tests/support/fs_faulty_node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 
 #define SECTOR 512u
 

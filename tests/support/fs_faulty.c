@@ -4,7 +4,7 @@
  * calls see, and `kept`, what a power loss leaves; `pending` holds the operations that lead from
  * kept to seen.
  */
-#include "tests/unit/fs_faulty.h"
+#include "tests/support/fs_faulty.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "broker/error.h"
-#include "tests/unit/fs_faulty_node.h"
+#include "tests/support/fs_faulty_node.h"
 
 typedef struct name {
     char *path;
