@@ -30,7 +30,8 @@ uint64_t quorum_value(const raft_t *self, uint64_t own, uint64_t (*value)(const 
             continue;
         }
         const progress_t *peer = peer_get(self, member->id);
-        values[count++] = peer ? value(peer) : 0;
+        assert(peer);
+        values[count++] = value(peer);
     }
     assert(count > 0);
     qsort(values, count, sizeof *values, descending);
@@ -63,14 +64,20 @@ void backlog_reset(backlog_t *self) {
     memset(self, 0, sizeof *self);
 }
 
+/* What the newest mark covers begins where the one before it ends. */
+static uint64_t backlog_begin(const backlog_t *self) {
+    if (self->count < 2)
+        return self->committed;
+    return self->marks[(self->head + self->count - 2) % BACKLOG_MARKS].total;
+}
+
 void backlog_add(backlog_t *self, uint64_t index, uint64_t bytes) {
     self->total += bytes;
-    size_t newest = (self->head + self->count - 1) % BACKLOG_MARKS;
-    uint64_t marked = self->count ? self->marks[newest].total : self->committed;
-    /* Within a mebibyte, and when there are too many marks, the newest mark moves on. */
-    bool extend =
-        self->count && (self->count == BACKLOG_MARKS || self->total - marked < BACKLOG_MARK_BYTES);
-    size_t at = extend ? newest : (self->head + self->count++) % BACKLOG_MARKS;
+    /* Within a mebibyte the newest mark moves on. */
+    if (self->count == 0 || self->total - backlog_begin(self) >= BACKLOG_MARK_BYTES)
+        self->count++;
+    assert(self->count <= BACKLOG_MARKS);
+    size_t at = (self->head + self->count - 1) % BACKLOG_MARKS;
     self->marks[at].index = index;
     self->marks[at].total = self->total;
 }

@@ -143,8 +143,9 @@ typedef struct read_states {
     size_t count, capacity;
 } read_states_t;
 
-/* Bytes proposed in this term and not committed, in marks of about a mebibyte. */
-#define BACKLOG_MARKS 256u
+/* Bytes proposed in this term and not committed, in marks of about a mebibyte: any two that follow
+ * each other cover at least one. Beyond LIMIT_UNCOMMITTED_BYTES come one entry and memberships. */
+#define BACKLOG_MARKS (2u * ((LIMIT_UNCOMMITTED_BYTES + LIMIT_ENTRY_BYTES) >> 20) + 8u)
 typedef struct backlog {
     uint64_t total; /* all bytes appended in this term */
     struct {

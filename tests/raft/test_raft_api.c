@@ -7,50 +7,17 @@
 
 #include <cmocka.h>
 
-#include "actors/raft/raft.h"
 #include "broker/error.h"
-
-static const raft_options_t options = {.cluster = 7, .id = 1, .boot = 5, .seed = 3};
-static const raft_boot_t empty = {.first_index = 1};
-
-static config_t config_of(unsigned voters) {
-    config_t config = {.index = 1, .count = voters};
-    for (unsigned i = 0; i < voters; i++) {
-        config.members[i].id = i + 1;
-        config.members[i].role = MEMBER_VOTER;
-        config.members[i].raft_addr[0] = (char) ('a' + i);
-        config.members[i].addr[0] = (char) ('A' + i);
-    }
-    return config;
-}
-
-static raft_t *core_new(const raft_boot_t *boot) {
-    raft_t *core;
-    assert_int_equal(raft_new(&core, &options, boot, 1000), 0);
-    return core;
-}
-
-/* Carries out writes until there are none. */
-static void write_all(raft_t *core) {
-    for (raft_ready_t *ready = raft_ready(core); ready->write; ready = raft_ready(core))
-        raft_written(core, ready->write_seq);
-}
-
-static raft_t *single_leader(void) {
-    raft_t *core = core_new(&empty);
-    config_t config = config_of(1);
-    assert_int_equal(raft_bootstrap(core, &config), 0);
-    write_all(core);
-    assert_int_equal(raft_role(core), RAFT_LEADER);
-    return core;
-}
+#include "tests/raft/core_helper.h"
 
 static void test_boot_contradictions(void **state) {
     (void) state;
-    config_t configs[2] = {config_of(1), config_of(1)};
+    config_t configs[2] = {core_config(1), core_config(1)};
     configs[1].index = 9;
+    config_t twice[2] = {core_config(1), core_config(1)};
+    config_t nobody = core_config(0);
     term_run_t good[] = {{4, 2}, {7, 3}}, late[] = {{4, 2}, {12, 3}}, falling[] = {{4, 3}, {7, 2}},
-               elsewhere[] = {{3, 2}};
+               elsewhere[] = {{3, 2}}, far[] = {{4, 2}, {7, UINT64_MAX}}, same[] = {{4, 2}, {4, 3}};
     const raft_boot_t base = {.term = 3,
                               .first_index = 5,
                               .last_index = 10,
@@ -59,8 +26,8 @@ static void test_boot_contradictions(void **state) {
                               .run_count = 2,
                               .configs = configs,
                               .config_count = 2};
-    raft_boot_t bad[10];
-    for (size_t i = 0; i < 10; i++)
+    raft_boot_t bad[20];
+    for (size_t i = 0; i < 20; i++)
         bad[i] = base;
     bad[0].first_index = 0;
     bad[1].last_index = 3;
@@ -73,9 +40,25 @@ static void test_boot_contradictions(void **state) {
     bad[7].run_count = 0;
     bad[8].last_index = 8; /* a membership beyond the log */
     bad[9].term = UINT64_MAX;
-    for (size_t i = 0; i < 10; i++) {
+    bad[10].time_ms = UINT64_MAX;
+    bad[11].last_index = UINT64_MAX - 1;
+    bad[12].vote = UINT64_MAX;
+    bad[13].runs = far;
+    bad[14].runs = same;
+    bad[15].configs = twice;
+    bad[16].configs = &nobody;
+    bad[16].config_count = 1;
+    /* A log that was never written, but for one number. */
+    bad[17] = core_empty;
+    bad[17].first_index = 2;
+    bad[17].last_index = bad[17].applied = 1;
+    bad[18] = core_empty;
+    bad[18].last_index = 1;
+    bad[19] = base;
+    bad[19].last_index = bad[19].applied - 1;
+    for (size_t i = 0; i < 20; i++) {
         raft_t *core;
-        assert_int_equal(raft_new(&core, &options, &bad[i], 0), DRAX_EINVAL);
+        assert_int_equal(raft_new(&core, &core_options, &bad[i], 0), DRAX_EINVAL);
         assert_null(core);
     }
     raft_t *core = core_new(&base);
@@ -87,26 +70,70 @@ static void test_boot_contradictions(void **state) {
     raft_destroy(&core);
 }
 
+/* A snapshot of a term that the hard state does not know is a term this node must not vote in. */
+static void test_boot_of_a_later_term(void **state) {
+    (void) state;
+    config_t config = core_config(3);
+    const term_run_t runs[] = {{4, 6}};
+    const raft_boot_t boot = {.term = 2,
+                              .vote = 1,
+                              .first_index = 5,
+                              .last_index = 4,
+                              .applied = 4,
+                              .runs = runs,
+                              .run_count = 1,
+                              .configs = &config,
+                              .config_count = 1};
+    raft_t *core = core_new(&boot);
+    raft_ready_t *ready = raft_ready(core);
+    assert_true(ready->write && ready->has_hard_state);
+    assert_int_equal(ready->term, 6);
+    assert_int_equal(ready->vote, 0);
+    raft_destroy(&core);
+}
+
+static void test_options(void **state) {
+    (void) state;
+    raft_options_t options = core_options;
+    options.id = 0;
+    raft_t *core;
+    assert_int_equal(raft_new(&core, &options, &core_empty, 0), DRAX_EINVAL);
+    options = core_options;
+    options.election_timeout_ms = 50;
+    options.heartbeat_ms = 7;
+    options.cache_bytes = 1000;
+    assert_int_equal(raft_new(&core, &options, &core_empty, 0), 0);
+    assert_in_range(raft_deadline_ms(core), 50, 100);
+    config_t config = core_config(1);
+    assert_int_equal(raft_bootstrap(core, &config), 0);
+    core_write(core);
+    assert_int_equal(raft_deadline_ms(core), 7);
+    raft_destroy(&core);
+}
+
 static void test_bootstrap_refused(void **state) {
     (void) state;
-    raft_t *core = core_new(&empty);
-    config_t other = config_of(1), two = config_of(2), learner = config_of(1);
+    raft_t *core = core_new(&core_empty);
+    config_t other = core_config(1), two = core_config(2), learner = core_config(1);
     other.members[0].id = 2;
     learner.members[0].role = MEMBER_LEARNER;
     assert_int_equal(raft_bootstrap(core, &other), DRAX_EINVAL);
     assert_int_equal(raft_bootstrap(core, &two), DRAX_EINVAL);
     assert_int_equal(raft_bootstrap(core, &learner), DRAX_EINVAL);
     assert_int_equal(raft_role(core), RAFT_LEARNER);
+    core_step(core, core_message(MESSAGE_VOTE, 2, 9)); /* another cluster's business, by its term */
+    config_t late = core_config(1);
+    assert_int_equal(raft_bootstrap(core, &late), DRAX_EINVAL);
     raft_destroy(&core);
-    core = single_leader();
-    config_t config = config_of(1);
+    core = core_single();
+    config_t config = core_config(1);
     assert_int_equal(raft_bootstrap(core, &config), DRAX_EINVAL);
     raft_destroy(&core);
 }
 
 static void test_not_leader(void **state) {
     (void) state;
-    raft_t *core = core_new(&empty);
+    raft_t *core = core_new(&core_empty);
     uint64_t index;
     payload_t *payload = payload_copy("x", 1);
     assert_int_equal(raft_propose(core, 1, 1, payload), DRAX_ENOTLEADER);
@@ -121,7 +148,7 @@ static void test_not_leader(void **state) {
 
 static void test_payload_is_shared_and_bounded(void **state) {
     (void) state;
-    raft_t *core = single_leader();
+    raft_t *core = core_single();
     payload_t *payload = payload_copy("x", 1);
     assert_int_equal(raft_propose(core, 1, 1, payload), 0);
     raft_ready_t *ready = raft_ready(core);
@@ -131,14 +158,14 @@ static void test_payload_is_shared_and_bounded(void **state) {
     entries_t mine = *ready->entries;
     memset(ready->entries, 0, sizeof *ready->entries);
     raft_written(core, ready->write_seq);
-    write_all(core);
+    core_write(core);
     assert_int_equal(raft_commit(core), 3);
     raft_destroy(&core);
     assert_memory_equal(payload_data(mine.items[0].payload), "x", 1);
     entries_clear(&mine);
     payload_unref(&payload);
 
-    core = single_leader();
+    core = core_single();
     payload = payload_new((size_t) LIMIT_ENTRY_BYTES + 1);
     assert_int_equal(raft_propose(core, 1, 1, payload), DRAX_ETOOLARGE);
     payload_unref(&payload);
@@ -147,7 +174,7 @@ static void test_payload_is_shared_and_bounded(void **state) {
 
 static void test_member_limits(void **state) {
     (void) state;
-    raft_t *core = single_leader();
+    raft_t *core = core_single();
     uint64_t index;
     char text[LIMIT_ADDR_BYTES + 1];
     memset(text, 'x', LIMIT_ADDR_BYTES);
@@ -156,11 +183,17 @@ static void test_member_limits(void **state) {
     assert_int_equal(raft_member_add(core, 2, text, "y", &index), DRAX_EINVAL);
     assert_int_equal(raft_member_add(core, 2, "x", text, &index), DRAX_EINVAL);
     assert_int_equal(raft_member_add(core, 2, "x", "a", &index), DRAX_EEXIST);
+    assert_int_equal(raft_member_add(core, 2, "A", "y", &index), DRAX_EEXIST);
+    /* A member already: only under its own addresses. */
+    assert_int_equal(raft_member_add(core, 1, "A", "a", &index), 0);
+    assert_int_equal(index, 1);
+    assert_int_equal(raft_member_add(core, 1, "A", "y", &index), DRAX_EEXIST);
+    assert_int_equal(raft_member_add(core, 1, "x", "a", &index), DRAX_EEXIST);
     for (uint64_t id = 2; id <= LIMIT_MEMBERS; id++) {
         char addr[] = {(char) ('A' + id), 0}, raft_addr[] = {(char) ('a' + id), 0};
         assert_int_equal(raft_member_add(core, id, addr, raft_addr, &index), 0);
         assert_int_equal(raft_member_add(core, 99, "x", "y", &index), DRAX_EPENDING);
-        write_all(core);
+        core_write(core);
         assert_int_equal(raft_commit(core), index);
     }
     assert_int_equal(raft_config(core)->count, LIMIT_MEMBERS);
@@ -174,12 +207,12 @@ static void test_member_limits(void **state) {
 
 static void test_cluster_time_never_goes_back(void **state) {
     (void) state;
-    raft_boot_t boot = empty;
+    raft_boot_t boot = core_empty;
     boot.time_ms = 500000;
     raft_t *core = core_new(&boot);
-    config_t config = config_of(1);
+    config_t config = core_config(1);
     assert_int_equal(raft_bootstrap(core, &config), 0);
-    write_all(core);
+    core_write(core);
     assert_int_equal(raft_time_ms(core), 500000);
     raft_tick(core, 1400);
     assert_int_equal(raft_time_ms(core), 500400);
@@ -194,7 +227,7 @@ static void test_cluster_time_never_goes_back(void **state) {
 
 static void test_same_seed_same_deadline(void **state) {
     (void) state;
-    raft_t *one = core_new(&empty), *two = core_new(&empty);
+    raft_t *one = core_new(&core_empty), *two = core_new(&core_empty);
     assert_int_equal(raft_deadline_ms(one), raft_deadline_ms(two));
     assert_in_range(raft_deadline_ms(one) - 1000, RAFT_ELECTION_TIMEOUT_MS,
                     2 * RAFT_ELECTION_TIMEOUT_MS);
@@ -205,6 +238,8 @@ static void test_same_seed_same_deadline(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_boot_contradictions),
+        cmocka_unit_test(test_boot_of_a_later_term),
+        cmocka_unit_test(test_options),
         cmocka_unit_test(test_bootstrap_refused),
         cmocka_unit_test(test_not_leader),
         cmocka_unit_test(test_payload_is_shared_and_bounded),
