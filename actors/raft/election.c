@@ -39,7 +39,7 @@ bool election_eligible(const raft_t *self) {
     const raft_log_t *log = &self->log;
     if (raft_voter(self, self->options.id))
         return true;
-    if (log->config_count < 2 || log_config(log)->index <= self->commit)
+    if (log->config_count < 2) /* else the latest is not committed: log_configs_prune */
         return false;
     const member_t *member = config_member(&log->configs[log->config_count - 2], self->options.id);
     return member && member->role == MEMBER_VOTER;
@@ -221,7 +221,7 @@ void handle_pre_vote(raft_t *self, const message_t *message) {
     if (granted) {
         answer.term = message->term;
         message_send(self, &answer);
-    } else if (self->term > 0) {
+    } else {
         message_hold(self, &answer);
     }
 }

@@ -230,8 +230,6 @@ void log_compact(raft_log_t *self, uint64_t first) {
     self->first = first;
     while (self->count && self->cached < first)
         front_drop(self);
-    if (self->cached < first)
-        self->cached = first;
 }
 
 void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,

@@ -9,6 +9,7 @@
  *     committed.
  *  3. A membership is in force from the moment it is in the log, and no longer when it is cut off.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +56,8 @@ static config_t *config_clone(const raft_t *self) {
 
 static bool peer_heard(const raft_t *self, uint64_t id, uint64_t within_ms) {
     const progress_t *peer = peer_get(self, id);
-    return peer && self->now_ms - peer->heard_ms < within_ms;
+    assert(peer);
+    return self->now_ms - peer->heard_ms < within_ms;
 }
 
 /* The member that `raft_addr` or `addr` belongs to already. */
@@ -168,7 +170,8 @@ int raft_member_promote(raft_t *self, uint64_t id, uint64_t *index) {
     if (rc)
         return rc;
     const progress_t *peer = peer_get(self, id);
-    if (!peer || peer->caught_rounds == 0)
+    assert(peer);
+    if (peer->caught_rounds == 0)
         return DRAX_EINVAL;
     return promote(self, id, index);
 }
@@ -199,8 +202,7 @@ void membership_tick(raft_t *self) {
  * over. */
 void membership_flush(raft_t *self) {
     const config_t *config = log_config(&self->log);
-    if (self->role != RAFT_LEADER || config->index > self->commit ||
-        config_member(config, self->options.id))
+    if (config->index > self->commit || config_member(config, self->options.id))
         return;
     raft_abdicate(self);
     become_follower(self, self->term, 0);

@@ -235,7 +235,7 @@ void raft_fetched(raft_t *self, uint64_t peer_id, int code, entries_t *entries) 
     } else {
         while (entries->count > LIMIT_APPEND_ENTRIES)
             entry_clear(&entries->items[--entries->count]);
-        bool fits = peer->state == PROGRESS_REPLICATE && !progress_full(peer);
+        bool fits = peer->state == PROGRESS_REPLICATE; /* nothing was sent since it was asked */
         for (size_t i = 0; fits && i < entries->count; i++)
             fits = entries->items[i].index == peer->next + i &&
                    entries->items[i].term == log_term(&self->log, peer->next + i);
@@ -268,9 +268,13 @@ static bool quorum_active(const raft_t *self) {
         const member_t *member = &config->members[i];
         if (member->role != MEMBER_VOTER)
             continue;
+        if (member->id == self->options.id) {
+            active++;
+            continue;
+        }
         const progress_t *peer = peer_get(self, member->id);
-        active += member->id == self->options.id ||
-                  (peer && self->now_ms - peer->heard_ms < self->options.election_timeout_ms);
+        assert(peer);
+        active += self->now_ms - peer->heard_ms < self->options.election_timeout_ms;
     }
     return active > config_voters(config) / 2;
 }

@@ -133,8 +133,8 @@ static void term_refuse(raft_t *self, const message_t *message) {
 /* ---- dispatch ---- */
 
 static int dispatch_to_leader(raft_t *self, message_t *message) {
-    progress_t *peer = peer_find(self, message->from);
-    if (self->role != RAFT_LEADER || !peer)
+    progress_t *peer = self->role == RAFT_LEADER ? peer_find(self, message->from) : NULL;
+    if (!peer)
         return 0;
     peer->heard_ms = self->now_ms;
     if (message->from_boot && message->from_boot != peer->boot) {

@@ -46,8 +46,7 @@ void raft_abdicate(raft_t *self) {
 }
 
 void transfer_tick(raft_t *self) {
-    if (self->transfer_to &&
-        (self->now_ms >= self->transfer_deadline_ms || !raft_voter(self, self->transfer_to)))
+    if (self->transfer_to && self->now_ms >= self->transfer_deadline_ms)
         self->transfer_to = 0;
 }
 
