@@ -17,7 +17,11 @@
 #define LIMIT_INTEGER ((1ull << 53) - 1)       /* largest integer in the client protocol */
 #define LIMIT_CLIENT_ID_BYTES 32u              /* exactly-once: a client's own name */
 #define LIMIT_PAGE_BYTES (1u << 20)            /* pairs in one answer, about */
-#define LIMIT_ENVELOPE_FRAMES 32u              /* frames before the payload */
+#define LIMIT_TXN_COMPARES 1024u
+#define LIMIT_TXN_OPERATIONS 1024u /* in each of `then` and `else` */
+#define LIMIT_TXN_KEYS 100000u     /* that its lists, ranges and delete_trees go over */
+#define LIMIT_TXN_ANSWER_BYTES (LIMIT_REQUEST_MAX_BYTES + (32u << 10))
+#define LIMIT_ENVELOPE_FRAMES 32u /* frames before the payload */
 #define LIMIT_ENVELOPE_BYTES 4096u
 
 /* ---- what a gateway holds ---- */
@@ -33,8 +37,10 @@
 /* ---- blocks, entries, messages between actors ---- */
 #define LIMIT_BLOCK_BYTES (1u << 20) /* a block is closed when it reaches this */
 #define LIMIT_BLOCK_COMMANDS 4096u
-#define LIMIT_ENTRY_BYTES (LIMIT_REQUEST_MAX_BYTES + (64u << 10)) /* largest journal record body   \
-                                                                   */
+#define LIMIT_BLOCK_ANSWER_BYTES (32u << 20) /* no transaction of a block begins beyond this */
+#define LIMIT_ENTRY_BYTES                                                                          \
+    (LIMIT_REQUEST_MAX_BYTES + (64u << 10))  /* largest journal record body                        \
+                                              */
 #define LIMIT_MESSAGE_FRAMES 4100u           /* header and one frame an entry */
 #define LIMIT_HEADER_BYTES (1u << 20)        /* a message's first frame, between peers */
 #define LIMIT_LOCAL_HEADER_BYTES (16u << 20) /* the same within a node: OPENED names every term */

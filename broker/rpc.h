@@ -24,6 +24,7 @@ typedef enum {
     METHOD_DELETE_TREE,
     METHOD_ATOMIC_PUT,
     METHOD_ATOMIC_DELETE,
+    METHOD_TXN,
     METHOD_STATUS,
     METHOD_MEMBER_LIST,
     METHOD_MEMBER_ADD,
@@ -92,6 +93,7 @@ typedef struct request {
     uint64_t fence_token;
     uint64_t id; /* member id; 0: none */
     slice_t addr, raft_addr;
+    slice_t compares, then, otherwise; /* txn: each a list, checked; see below */
 } request_t;
 
 /* Why a request was refused: a contract code and a sentence. Static or in-struct storage. */
@@ -106,6 +108,36 @@ typedef struct rpc_error {
  * unknown notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be
  * read. */
 int request_decode(slice_t payload, request_t *out, rpc_error_t *error);
+
+/* ---- transactions (rpc_txn.c) ----
+ *
+ *   compares        = [[key, target, op, operand] ...]
+ *   then, otherwise = [[method, [positional..., {options}?]] ...]
+ *
+ * request_decode has checked all of it, the parameters of each operation included, so what a list
+ * of a decoded request holds can be read without looking for mistakes.
+ */
+typedef enum { COMPARE_INDEX, COMPARE_VERSION, COMPARE_VALUE, COMPARE_EXISTS } compare_target_t;
+typedef enum { COMPARE_EQUAL, COMPARE_UNEQUAL, COMPARE_LESS, COMPARE_GREATER } compare_op_t;
+
+typedef struct compare {
+    slice_t key;
+    compare_target_t target;
+    compare_op_t op;
+    uint64_t number; /* index, version; exists: 0 or 1 */
+    slice_t value;
+} compare_t;
+
+/* A place in one of the lists; slices borrow from the request's payload. */
+typedef struct txn_list {
+    size_t left;
+    slice_t rest;
+} txn_list_t;
+
+int txn_list_open(txn_list_t *out, slice_t list); /* DRAX_EPROTO: not an array */
+/* 1: the next one. 0: no more. DRAX_EPROTO: malformed. */
+int txn_compare_next(txn_list_t *self, compare_t *out);
+int txn_operation_next(txn_list_t *self, request_t *out);
 
 /* The one command that no client sends: the keys that are due, each with the revision (index) it
  * had when storage found it due.

@@ -24,7 +24,6 @@
 
 static int head_decode(slice_t *rest, size_t *arity, request_t *out);
 static int notification_check(slice_t rest, size_t arity, rpc_error_t *error);
-static int method_decode(slice_t rest, request_t *out, rpc_error_t *error);
 static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_error_t *error);
 static int options_decode(slice_t *rest, size_t count, request_t *out, rpc_error_t *error);
 static int option_decode(unsigned option, slice_t *rest, request_t *out, const char **wanted);
@@ -36,11 +35,11 @@ static int refuse(rpc_error_t *error, rpc_code_t code, const char *text) {
     return DRAX_EPROTO;
 }
 
-static int invalid(rpc_error_t *error, const char *text) {
+int rpc_invalid(rpc_error_t *error, const char *text) {
     return refuse(error, RPC_INVALID_ARGUMENT, text);
 }
 
-/* As invalid(), with the offending name where it can be shown. */
+/* As rpc_invalid(), with the offending name where it can be shown. */
 static int name_refuse(rpc_error_t *error, rpc_code_t code, const char *text, slice_t name) {
     bool printable = name.size > 0 && name.size <= REFUSED_NAME_BYTES;
     for (size_t i = 0; printable && i < name.size; i++)
@@ -62,20 +61,20 @@ int request_decode(slice_t payload, request_t *out, rpc_error_t *error) {
     int head = head_decode(&rest, &arity, out);
     int rc = pack_scan(payload, LIMIT_NESTING, LIMIT_ELEMENTS, &used);
     if (rc == DRAX_ETOOLARGE)
-        return invalid(error, "the message nests too deep, or declares more than it holds");
+        return rpc_invalid(error, "the message nests too deep, or declares more than it holds");
     if (rc != 0)
-        return invalid(error, "the payload is not a MessagePack message");
+        return rpc_invalid(error, "the payload is not a MessagePack message");
     if (used != payload.size)
-        return invalid(error, "bytes follow the message");
+        return rpc_invalid(error, "bytes follow the message");
     if (head != 0)
-        return invalid(error, "not a MessagePack-RPC message");
+        return rpc_invalid(error, "not a MessagePack-RPC message");
     if (out->kind == RPC_NOTIFICATION)
         return notification_check(rest, arity, error);
     if (arity != 4)
-        return invalid(error, "a request and a response have four elements");
+        return rpc_invalid(error, "a request and a response have four elements");
     if (out->kind == RPC_RESPONSE)
         return DRAX_EAGAIN;
-    return method_decode(rest, out, error);
+    return rpc_call_decode(&rest, out, error);
 }
 
 /* Reads [kind, and the msgid of a request; leaves `rest` behind what it read. */
@@ -99,18 +98,18 @@ static int notification_check(slice_t rest, size_t arity, rpc_error_t *error) {
     item_t method, params;
     if (arity != 3 || unpack_item(&rest, &method) != 0 || method.type != ITEM_STR ||
         unpack_item(&rest, &params) != 0 || params.type != ITEM_ARRAY)
-        return invalid(error, "a notification is [2, method, [params]]");
+        return rpc_invalid(error, "a notification is [2, method, [params]]");
     return DRAX_EAGAIN;
 }
 
 /* `method, params`: the positional parameters, then perhaps a map of options. */
-static int method_decode(slice_t rest, request_t *out, rpc_error_t *error) {
+int rpc_call_decode(slice_t *rest, request_t *out, rpc_error_t *error) {
     item_t item;
-    if (unpack_item(&rest, &item) != 0 || item.type != ITEM_STR)
-        return invalid(error, "the method must be a string");
+    if (unpack_item(rest, &item) != 0 || item.type != ITEM_STR)
+        return rpc_invalid(error, "the method must be a string");
     slice_t name = item.bytes;
-    if (unpack_item(&rest, &item) != 0 || item.type != ITEM_ARRAY)
-        return invalid(error, "the parameters must be an array");
+    if (unpack_item(rest, &item) != 0 || item.type != ITEM_ARRAY)
+        return rpc_invalid(error, "the parameters must be an array");
     out->method = method_find(name);
     if (out->method == METHOD_UNKNOWN)
         return name_refuse(error, RPC_UNKNOWN_METHOD, "unknown method", name);
@@ -118,26 +117,26 @@ static int method_decode(slice_t rest, request_t *out, rpc_error_t *error) {
     const method_spec_t *spec = method_spec(out->method);
     size_t left = item.count;
     for (size_t i = 0; i < METHOD_POSITIONAL_MAX && spec->positional[i] != PARAM_NONE; i++) {
-        slice_t peek = rest;
+        slice_t peek = *rest;
         bool optional = spec->positional[i] == PARAM_ID_OR_NIL;
         bool none = left == 0 || (unpack_item(&peek, &item) == 0 && item.type == ITEM_MAP);
         if (none && optional)
             continue;
         if (none)
-            return invalid(error, "a parameter is missing");
-        int rc = positional_decode(&rest, spec->positional[i], out, error);
+            return rpc_invalid(error, "a parameter is missing");
+        int rc = positional_decode(rest, spec->positional[i], out, error);
         if (rc != 0)
             return rc;
         left--;
     }
     if (left == 0)
         return 0;
-    if (left > 1 || unpack_item(&rest, &item) != 0 || item.type != ITEM_MAP)
-        return invalid(error, "too many parameters");
-    return options_decode(&rest, item.count, out, error);
+    if (left > 1 || unpack_item(rest, &item) != 0 || item.type != ITEM_MAP)
+        return rpc_invalid(error, "too many parameters");
+    return options_decode(rest, item.count, out, error);
 }
 
-static int bytes_decode(slice_t *rest, size_t min, size_t max, slice_t *out) {
+int rpc_bytes_decode(slice_t *rest, size_t min, size_t max, slice_t *out) {
     item_t item;
     if (unpack_item(rest, &item) != 0 || (item.type != ITEM_STR && item.type != ITEM_BIN) ||
         item.bytes.size < min || item.bytes.size > max)
@@ -199,20 +198,20 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
     switch (param) {
     case PARAM_KEY:
         wanted = "a key is a string of 1 to 4096 bytes";
-        rc = bytes_decode(rest, 1, LIMIT_KEY_BYTES, &out->key);
+        rc = rpc_bytes_decode(rest, 1, LIMIT_KEY_BYTES, &out->key);
         break;
     case PARAM_DIRECTORY:
         wanted = "a directory is a string of up to 4096 bytes";
-        rc = bytes_decode(rest, 0, LIMIT_KEY_BYTES, &out->key);
+        rc = rpc_bytes_decode(rest, 0, LIMIT_KEY_BYTES, &out->key);
         break;
     case PARAM_START:
     case PARAM_END:
         wanted = "the ends of a range are strings of up to 4096 bytes";
-        rc = bytes_decode(rest, 0, LIMIT_KEY_BYTES, param == PARAM_END ? &out->end : &out->key);
+        rc = rpc_bytes_decode(rest, 0, LIMIT_KEY_BYTES, param == PARAM_END ? &out->end : &out->key);
         break;
     case PARAM_VALUE:
         wanted = "a value is a string";
-        rc = bytes_decode(rest, 0, SIZE_MAX, &out->value);
+        rc = rpc_bytes_decode(rest, 0, SIZE_MAX, &out->value);
         break;
     case PARAM_PREVIOUS:
         wanted = "previous is nil or an index from 1 to 2^53-1";
@@ -229,10 +228,16 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
         wanted = "an address is a string of 1 to 255 printable characters";
         rc = addr_decode(rest, param == PARAM_ADDR ? &out->addr : &out->raft_addr);
         break;
+    case PARAM_COMPARES:
+        return rpc_compares_decode(rest, &out->compares, error);
+    case PARAM_THEN:
+        return rpc_operations_decode(rest, &out->then, error);
+    case PARAM_ELSE:
+        return rpc_operations_decode(rest, &out->otherwise, error);
     case PARAM_NONE:
         break;
     }
-    return rc == 0 ? 0 : invalid(error, wanted);
+    return rc == 0 ? 0 : rpc_invalid(error, wanted);
 }
 
 static int options_decode(slice_t *rest, size_t count, request_t *out, rpc_error_t *error) {
@@ -241,7 +246,7 @@ static int options_decode(slice_t *rest, size_t count, request_t *out, rpc_error
     for (size_t i = 0; i < count; i++) {
         item_t name;
         if (unpack_item(rest, &name) != 0 || name.type != ITEM_STR)
-            return invalid(error, "the name of an option must be a string");
+            return rpc_invalid(error, "the name of an option must be a string");
         unsigned option = option_find(name.bytes) & spec->options;
         if (option == 0)
             return name_refuse(error, RPC_INVALID_ARGUMENT, "unknown option", name.bytes);
@@ -252,7 +257,7 @@ static int options_decode(slice_t *rest, size_t count, request_t *out, rpc_error
             continue;
         const char *wanted = "";
         if (option_decode(option, rest, out, &wanted) != 0)
-            return invalid(error, wanted);
+            return rpc_invalid(error, wanted);
     }
     return options_check(out, error);
 }
@@ -262,7 +267,7 @@ static int fence_decode(slice_t *rest, request_t *out) {
     if (unpack_item(rest, &item) != 0 || item.type != ITEM_ARRAY || item.count != 2)
         return DRAX_EPROTO;
     out->has_fence = true;
-    int rc = bytes_decode(rest, 1, LIMIT_KEY_BYTES, &out->fence_key);
+    int rc = rpc_bytes_decode(rest, 1, LIMIT_KEY_BYTES, &out->fence_key);
     return rc == 0 ? uint_decode(rest, 0, LIMIT_INTEGER, &out->fence_token) : rc;
 }
 
@@ -286,7 +291,7 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
     case OPTION_AFTER:
         *wanted = "after is a string of up to 4096 bytes";
         out->has_after = true;
-        return bytes_decode(rest, 0, LIMIT_KEY_BYTES, &out->after);
+        return rpc_bytes_decode(rest, 0, LIMIT_KEY_BYTES, &out->after);
     case OPTION_TTL_MS:
         *wanted = "ttl_ms is an integer from 1 to 2^53-1";
         return uint_decode(rest, 1, LIMIT_INTEGER, &out->ttl_ms);
@@ -295,7 +300,7 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
         return uint_decode(rest, 1, LIMIT_INTEGER, &out->lease);
     case OPTION_CLIENT:
         *wanted = "client is a string of 1 to 32 bytes";
-        return bytes_decode(rest, 1, LIMIT_CLIENT_ID_BYTES, &out->client);
+        return rpc_bytes_decode(rest, 1, LIMIT_CLIENT_ID_BYTES, &out->client);
     case OPTION_SEQ:
         *wanted = "seq is an integer from 1 to 2^53-1";
         return uint_decode(rest, 1, LIMIT_INTEGER, &out->seq);
@@ -313,8 +318,8 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
 /* Rules that concern two options. */
 static int options_check(const request_t *out, rpc_error_t *error) {
     if (out->ttl_ms != 0 && out->lease != 0)
-        return invalid(error, "ttl_ms and lease exclude each other");
+        return rpc_invalid(error, "ttl_ms and lease exclude each other");
     if ((out->client.size != 0) != (out->seq != 0))
-        return invalid(error, "client and seq go together");
+        return rpc_invalid(error, "client and seq go together");
     return 0;
 }

@@ -17,7 +17,10 @@ typedef enum {
     PARAM_ID,
     PARAM_ID_OR_NIL, /* may also be left out */
     PARAM_ADDR,
-    PARAM_RAFT_ADDR
+    PARAM_RAFT_ADDR,
+    PARAM_COMPARES,
+    PARAM_THEN,
+    PARAM_ELSE
 } param_t;
 
 typedef enum {
@@ -48,6 +51,16 @@ typedef struct method_spec {
 
 const method_spec_t *
 method_spec(method_t method); /* `method` must be one of the enum, not UNKNOWN */
+/* Reads `method, params` at the front of `rest`. DRAX_EPROTO with `error`. */
+int rpc_call_decode(slice_t *rest, request_t *out, rpc_error_t *error);
+/* Reads a str or bin of `min` to `max` bytes. DRAX_EPROTO. */
+int rpc_bytes_decode(slice_t *rest, size_t min, size_t max, slice_t *out);
+/* INVALID_ARGUMENT with `text`; returns DRAX_EPROTO. */
+int rpc_invalid(rpc_error_t *error, const char *text);
+/* Reads a list of compares, or of operations, and checks each; *out is the list with its head. */
+int rpc_compares_decode(slice_t *rest, slice_t *out, rpc_error_t *error);
+int rpc_operations_decode(slice_t *rest, slice_t *out, rpc_error_t *error);
+
 /* The bit of the option called `name`; 0 when there is none. */
 unsigned option_find(slice_t name);
 

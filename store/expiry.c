@@ -134,7 +134,7 @@ int expiry_apply(state_t *self, expire_t *command, outcome_t *out) {
         out->deleted++;
     }
     if (out->deleted)
-        self->meta.revision++;
+        self->meta.revision = self->change_revision;
     out->revision = self->meta.revision;
     return 0;
 }

@@ -2,15 +2,20 @@
  *
  * Invariants
  *  1. node->value_size <= node->capacity; a tombstone has no value.
- *  2. `bytes` is the sum over all nodes of what was allocated for them.
+ *  2. `bytes` is the sum over all nodes in the tree of what was allocated for them.
+ *  3. Between begin and its end, each change puts a new node in the tree and sets the one it
+ * replaces aside, if any: going back over the changes undoes them without a copy.
  */
 #include "store/overlay.h"
 
+#include <assert.h>
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/error.h"
+
+#define CHANGES_KEPT 4096u /* room for more is not kept for the next time */
 
 struct overlay_node {
     RB_ENTRY(overlay_node) link;
@@ -21,9 +26,17 @@ struct overlay_node {
 
 RB_HEAD(node_tree, overlay_node);
 
+typedef struct change {
+    overlay_node_t *was; /* set aside; NULL: there was none */
+    overlay_node_t *is;
+} change_t;
+
 struct overlay {
     struct node_tree tree;
     size_t count, bytes;
+    bool recording; /* between begin and its end */
+    change_t *changes;
+    size_t change_count, change_capacity;
 };
 
 static int node_compare(const overlay_node_t *a, const overlay_node_t *b) {
@@ -58,22 +71,47 @@ static overlay_node_t *node_new(slice_t key, size_t capacity) {
     return node;
 }
 
+static void node_add(overlay_t *self, overlay_node_t *node) {
+    RB_INSERT(node_tree, &self->tree, node);
+    self->bytes += node_bytes(node);
+    self->count++;
+}
+
+static void node_remove(overlay_t *self, overlay_node_t *node) {
+    RB_REMOVE(node_tree, &self->tree, node);
+    self->bytes -= node_bytes(node);
+    self->count--;
+}
+
+/* Room for one more change; without it nothing may be changed. */
+static bool changes_grow(overlay_t *self) {
+    if (self->change_count < self->change_capacity)
+        return true;
+    size_t capacity = self->change_capacity ? self->change_capacity * 2 : 64;
+    change_t *changes = realloc(self->changes, capacity * sizeof *changes);
+    if (!changes)
+        return false;
+    self->changes = changes;
+    self->change_capacity = capacity;
+    return true;
+}
+
 /* The node of `key` with room for `size` bytes of value; `node` is the one it has now, if any. */
 static overlay_node_t *node_place(overlay_t *self, overlay_node_t *node, slice_t key, size_t size) {
-    if (!node || node->capacity < size) {
-        overlay_node_t *bigger = node_new(key, size);
-        if (!bigger)
+    if (!node || node->capacity < size || self->recording) {
+        if (self->recording && !changes_grow(self))
             return NULL;
-        if (node) {
-            RB_REMOVE(node_tree, &self->tree, node);
-            self->bytes -= node_bytes(node);
-            self->count--;
+        overlay_node_t *fresh = node_new(key, size);
+        if (!fresh)
+            return NULL;
+        if (node)
+            node_remove(self, node);
+        node_add(self, fresh);
+        if (self->recording)
+            self->changes[self->change_count++] = (change_t){node, fresh};
+        else
             free(node);
-        }
-        RB_INSERT(node_tree, &self->tree, bigger);
-        self->bytes += node_bytes(bigger);
-        self->count++;
-        node = bigger;
+        node = fresh;
     }
     node->value_size = size;
     return node;
@@ -95,6 +133,40 @@ int overlay_delete(overlay_t *self, overlay_node_t *node, slice_t key) {
     return 0;
 }
 
+/* ---- taking back ---- */
+
+void overlay_begin(overlay_t *self) {
+    assert(!self->recording);
+    self->recording = true;
+}
+
+static void recording_end(overlay_t *self) {
+    self->recording = false;
+    self->change_count = 0;
+    if (self->change_capacity <= CHANGES_KEPT)
+        return;
+    free(self->changes);
+    self->changes = NULL;
+    self->change_capacity = 0;
+}
+
+void overlay_commit(overlay_t *self) {
+    for (size_t i = 0; i < self->change_count; i++)
+        free(self->changes[i].was);
+    recording_end(self);
+}
+
+void overlay_rollback(overlay_t *self) {
+    for (size_t i = self->change_count; i > 0; i--) {
+        const change_t *change = &self->changes[i - 1];
+        node_remove(self, change->is);
+        free(change->is);
+        if (change->was)
+            node_add(self, change->was);
+    }
+    recording_end(self);
+}
+
 overlay_t *overlay_new(void) {
     overlay_t *self = calloc(1, sizeof *self);
     if (self)
@@ -107,6 +179,8 @@ void overlay_destroy(overlay_t **self) {
     *self = NULL;
     if (!overlay)
         return;
+    overlay_commit(overlay);
+    free(overlay->changes);
     overlay_node_t *node, *next;
     RB_FOREACH_SAFE(node, node_tree, &overlay->tree, next) {
         RB_REMOVE(node_tree, &overlay->tree, node);

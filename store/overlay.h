@@ -27,6 +27,13 @@ uint8_t *overlay_put(overlay_t *self, overlay_node_t *node, slice_t key, size_t 
 /* The same with a tombstone. DRAX_ENOMEM. */
 int overlay_delete(overlay_t *self, overlay_node_t *node, slice_t key);
 
+/* What is changed after overlay_begin can be taken back: overlay_rollback restores every key as it
+ * was, overlay_commit keeps all. One of the two ends it; until then no node is changed in place or
+ * freed, so slices into values stay good. A frozen overlay must not be between the two. */
+void overlay_begin(overlay_t *self);
+void overlay_commit(overlay_t *self);
+void overlay_rollback(overlay_t *self);
+
 slice_t overlay_node_key(const overlay_node_t *self);
 slice_t overlay_node_value(const overlay_node_t *self);
 bool overlay_node_deleted(const overlay_node_t *self);

@@ -14,9 +14,14 @@ static int range_answer(state_t *self, const request_t *request, buffer_t *out);
 static void members_answer(state_t *self, buffer_t *out);
 
 int state_query(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out) {
-    int rc = self->failed;
-    if (rc)
-        return rc;
+    if (self->failed)
+        return self->failed;
+    self->keys_left = UINT64_MAX;
+    return query_answer(self, request, time_ms, out);
+}
+
+int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out) {
+    int rc = 0;
     switch (request->method) {
     case METHOD_GET:
         rc = get_answer(self, request, time_ms, out);
@@ -139,10 +144,18 @@ static bool prefixed(slice_t key, slice_t prefix) {
     return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
 }
 
+/* One more key is gone over. */
+static int key_take(state_t *self) {
+    if (self->keys_left == 0)
+        return DRAX_ETOOLARGE;
+    self->keys_left--;
+    return 0;
+}
+
 /* Fills the page from the directory, from the first key after `after` on. `*any`: the directory
  * holds a key, on this page or before it. */
-static int list_fill(merge_t *walk, slice_t prefix, const request_t *request, page_t *page,
-                     bool *any) {
+static int list_fill(state_t *self, merge_t *walk, slice_t prefix, const request_t *request,
+                     page_t *page, bool *any) {
     record_key_t from;
     int rc = merge_seek(walk, prefix);
     *any = rc == 0 && walk->valid && prefixed(walk->key, prefix);
@@ -155,7 +168,9 @@ static int list_fill(merge_t *walk, slice_t prefix, const request_t *request, pa
             rc = merge_seek(walk, record_key(&from));
     }
     while (rc == 0 && walk->valid && prefixed(walk->key, prefix) && !page->full) {
-        rc = page_add(page, walk->key, walk->value);
+        rc = key_take(self);
+        if (rc == 0)
+            rc = page_add(page, walk->key, walk->value);
         if (rc == 0 && !page->full)
             rc = merge_next(walk);
     }
@@ -173,7 +188,7 @@ static int list_answer(state_t *self, const request_t *request, buffer_t *out) {
     int rc = state_walk(self, &walk);
     if (rc)
         return rc;
-    rc = list_fill(&walk, record_key(&prefix), request, &page, &any);
+    rc = list_fill(self, &walk, record_key(&prefix), request, &page, &any);
     merge_close(&walk);
     if (rc == 0 && !any && directory.size) {
         user_t user; /* the key that bears the directory's name */
@@ -196,7 +211,8 @@ static int list_answer(state_t *self, const request_t *request, buffer_t *out) {
 }
 
 /* Walks the whole range, upwards or downwards; the page takes what it has room for. */
-static int range_fill(merge_t *walk, const request_t *request, page_t *page, uint64_t *count) {
+static int range_fill(state_t *self, merge_t *walk, const request_t *request, page_t *page,
+                      uint64_t *count) {
     record_key_t start, end;
     record_key_user(&start, request->key);
     record_key_user(&end, request->end);
@@ -212,7 +228,8 @@ static int range_fill(merge_t *walk, const request_t *request, page_t *page, uin
         if (beyond)
             break;
         ++*count;
-        if (!request->count_only && !page->full)
+        rc = key_take(self);
+        if (rc == 0 && !request->count_only && !page->full)
             rc = page_add(page, walk->key, walk->value);
         if (rc == 0)
             rc = merge_next(walk);
@@ -227,7 +244,7 @@ static int range_answer(state_t *self, const request_t *request, buffer_t *out) 
     int rc = state_walk(self, &walk);
     if (rc)
         return rc;
-    rc = range_fill(&walk, request, &page, &count);
+    rc = range_fill(self, &walk, request, &page, &count);
     merge_close(&walk);
     if (rc)
         return rc;

@@ -206,19 +206,32 @@ void session_write(const session_t *self, uint8_t out[SESSION_BYTES]) {
 }
 
 int answer_parse(slice_t bytes, answer_t *out) {
+    if (bytes.size < ANSWER_WHOLE_BYTES)
+        return DRAX_ECORRUPT;
+    *out = (answer_t){.arguments = be64_read(bytes.data), .code = bytes.data[8]};
+    if (out->code == ANSWER_WHOLE) {
+        out->outcome = (slice_t){bytes.data + ANSWER_WHOLE_BYTES, bytes.size - ANSWER_WHOLE_BYTES};
+        return 0;
+    }
     if (bytes.size != ANSWER_BYTES)
         return DRAX_ECORRUPT;
-    *out = (answer_t){.arguments = be64_read(bytes.data),
-                      .code = bytes.data[8],
-                      .index = be64_read(bytes.data + 9),
-                      .revision = be64_read(bytes.data + 17),
-                      .deleted = be64_read(bytes.data + 25)};
+    out->index = be64_read(bytes.data + 9);
+    out->revision = be64_read(bytes.data + 17);
+    out->deleted = be64_read(bytes.data + 25);
     return 0;
 }
 
-void answer_write(const answer_t *self, uint8_t out[ANSWER_BYTES]) {
+size_t answer_size(const answer_t *self) {
+    return self->code == ANSWER_WHOLE ? ANSWER_WHOLE_BYTES + self->outcome.size : ANSWER_BYTES;
+}
+
+void answer_write(const answer_t *self, uint8_t *out) {
     be64_write(out, self->arguments);
     out[8] = self->code;
+    if (self->code == ANSWER_WHOLE) {
+        memcpy(out + ANSWER_WHOLE_BYTES, self->outcome.data, self->outcome.size);
+        return;
+    }
     be64_write(out + 9, self->index);
     be64_write(out + 17, self->revision);
     be64_write(out + 25, self->deleted);

@@ -15,6 +15,7 @@
  *   origin  = boot:u64 last:u64
  *   session = used_ms:u64 count:u64 low:u64 high:u64 floor:u64
  *   answer  = arguments:u64 code:u8 index:u64 revision:u64 deleted:u64
+ *           | arguments:u64 255:u8 outcome     of a method whose answer the request does not tell
  *
  * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
  * carries them alone. t and u follow from them.
@@ -108,16 +109,20 @@ int session_parse(slice_t bytes, session_t *out);
 void session_write(const session_t *self, uint8_t out[SESSION_BYTES]);
 
 #define ANSWER_BYTES 33u
+#define ANSWER_WHOLE_BYTES 9u /* and the outcome */
+#define ANSWER_WHOLE 255u
 
 /* What a request came to, without what the request itself tells. */
 typedef struct answer {
     uint64_t arguments; /* hash of the request's arguments */
-    uint8_t code;       /* rpc_code_t */
+    uint8_t code;       /* rpc_code_t, or ANSWER_WHOLE */
     uint64_t index, revision, deleted;
+    slice_t outcome; /* ANSWER_WHOLE: the answer's bytes */
 } answer_t;
 
-int answer_parse(slice_t bytes, answer_t *out);
-void answer_write(const answer_t *self, uint8_t out[ANSWER_BYTES]);
+int answer_parse(slice_t bytes, answer_t *out); /* `outcome` borrows */
+size_t answer_size(const answer_t *self);
+void answer_write(const answer_t *self, uint8_t *out); /* answer_size bytes */
 
 /* Hash of a pair of kind o or s. */
 uint64_t record_hash_plain(slice_t key, slice_t value);

@@ -2,7 +2,7 @@
  *
  * A session keeps the outcomes of its highest SESSION_ANSWERS seqs. An outcome is kept without what
  * the request itself tells (key, value): a repetition must bring the same arguments, and brings
- * them again.
+ * them again. What a transaction answered is kept whole.
  *
  *   seq up to floor, or below a full session's lowest   refused: its answer is not known any more
  *   seq kept, same arguments                            the same answer
@@ -16,29 +16,73 @@
  */
 #include "store/state_internal.h"
 
+#include <assert.h>
 #include <xxhash.h>
 
 #include "broker/error.h"
 
 #define STEP_MS 60000u
+#define HASHED_NUMBERS 7u
 
 static uint64_t slice_hash(slice_t bytes, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
 }
 
-static uint64_t arguments_hash(const request_t *request) {
-    const uint64_t numbers[] = {
-        request->method, request->has_previous, request->previous,    request->ttl_ms,
-        request->lease,  request->has_fence,    request->fence_token,
-    };
-    uint8_t bytes[sizeof numbers];
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+static uint64_t numbers_hash(const uint64_t *numbers, size_t count, uint64_t seed) {
+    uint8_t bytes[8 * HASHED_NUMBERS];
+    assert(count <= HASHED_NUMBERS);
+    for (size_t i = 0; i < count; i++)
         be64_write(bytes + 8 * i, numbers[i]);
-    uint64_t hash = slice_hash((slice_t){bytes, sizeof bytes}, 0);
+    return slice_hash((slice_t){bytes, 8 * count}, seed);
+}
+
+static uint64_t compares_hash(slice_t list, uint64_t hash) {
+    txn_list_t at;
+    compare_t compare;
+    txn_list_open(&at, list);
+    while (txn_compare_next(&at, &compare) == 1) {
+        const uint64_t numbers[] = {compare.target, compare.op, compare.number};
+        hash = numbers_hash(numbers, 3, hash);
+        hash = slice_hash(compare.key, hash);
+        hash = slice_hash(compare.value, hash);
+    }
+    return hash;
+}
+
+static uint64_t arguments_hash(const request_t *request, uint64_t seed);
+
+static uint64_t operations_hash(slice_t list, uint64_t hash) {
+    txn_list_t at;
+    request_t operation;
+    txn_list_open(&at, list);
+    const uint64_t count = at.left;
+    hash = numbers_hash(&count, 1, hash);
+    while (txn_operation_next(&at, &operation) == 1)
+        hash = arguments_hash(&operation, hash);
+    return hash;
+}
+
+/* Of what the request asks for, however it was encoded. */
+static uint64_t arguments_hash(const request_t *request, uint64_t seed) {
+    uint64_t flags = (uint64_t) request->has_previous | (uint64_t) request->has_fence << 1 |
+                     (uint64_t) request->has_after << 2 | (uint64_t) request->keys_only << 3 |
+                     (uint64_t) request->count_only << 4 | (uint64_t) request->reverse << 5;
+    const uint64_t numbers[HASHED_NUMBERS] = {
+        request->method, flags,          request->previous,    request->ttl_ms,
+        request->lease,  request->limit, request->fence_token,
+    };
+    uint64_t hash = numbers_hash(numbers, HASHED_NUMBERS, seed);
     hash = slice_hash(request->key, hash);
     hash = slice_hash(request->end, hash);
     hash = slice_hash(request->value, hash);
-    return slice_hash(request->fence_key, hash);
+    hash = slice_hash(request->fence_key, hash);
+    if (request->method == METHOD_LIST)
+        hash = slice_hash(request->after, hash);
+    if (request->method != METHOD_TXN)
+        return hash;
+    hash = compares_hash(request->compares, hash);
+    hash = operations_hash(request->then, hash);
+    return operations_hash(request->otherwise, hash);
 }
 
 /* ---- records, with what they count for in the digest ---- */
@@ -150,14 +194,20 @@ static int refuse(outcome_t *out, const char *text) {
     return 1;
 }
 
-static int answer_repeat(const session_use_t *use, const answer_t *answer, outcome_t *out) {
-    if (answer->arguments != use->arguments)
-        return refuse(out, "this client used this seq for another request");
+static void answer_repeat(state_t *self, const session_use_t *use, const answer_t *answer,
+                          outcome_t *out) {
+    if (answer->arguments != use->arguments) {
+        refuse(out, "this client used this seq for another request");
+        return;
+    }
     *out = (outcome_t){.code = (rpc_code_t) answer->code,
                        .index = answer->index,
                        .revision = answer->revision,
                        .deleted = answer->deleted};
-    return 1;
+    if (answer->code == ANSWER_WHOLE) {
+        *out = (outcome_t){.written = true};
+        buffer_append(&self->outcome, answer->outcome.data, answer->outcome.size);
+    }
 }
 
 /* A session that is asked for an old answer is in use, too. */
@@ -171,7 +221,7 @@ static int session_touch(state_t *self, const session_use_t *use) {
 
 int session_begin(state_t *self, const request_t *request, session_use_t *use, outcome_t *out) {
     *use = (session_use_t){.client = request->client, .seq = request->seq};
-    use->arguments = arguments_hash(request);
+    use->arguments = arguments_hash(request, 0);
     int rc = session_load(self, use->client, &use->at, &use->session, &use->exists);
     if (rc || !use->exists)
         return rc;
@@ -184,11 +234,13 @@ int session_begin(state_t *self, const request_t *request, session_use_t *use, o
         rc = state_lookup(self, record_key(&key), &at);
         if (rc == 0)
             rc = answer_parse(at.value, &answer);
-        if (rc == 0)
-            rc = session_touch(self, use);
-        if (rc == 0)
-            return answer_repeat(use, &answer, out);
-        return rc == DRAX_ENOTFOUND ? 0 : rc;
+        if (rc == DRAX_ENOTFOUND)
+            return 0;
+        if (rc)
+            return rc;
+        answer_repeat(self, use, &answer, out);
+        rc = session_touch(self, use);
+        return rc ? rc : 1;
     }
     if (use->seq <= session->floor ||
         (session->count == SESSION_ANSWERS && use->seq < session->low))
@@ -196,19 +248,31 @@ int session_begin(state_t *self, const request_t *request, session_use_t *use, o
     return 0;
 }
 
-int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
-    record_key_t key;
-    uint8_t bytes[ANSWER_BYTES];
-    slice_t record = {bytes, sizeof bytes};
+/* Puts the answer among those kept. */
+static int answer_add(state_t *self, const session_use_t *use, const outcome_t *outcome) {
     answer_t answer = {.arguments = use->arguments,
                        .code = (uint8_t) outcome->code,
                        .index = outcome->index,
                        .revision = outcome->revision,
                        .deleted = outcome->deleted};
-    answer_write(&answer, bytes);
+    if (outcome->written) {
+        answer.code = ANSWER_WHOLE;
+        answer.outcome = (slice_t){self->outcome.data, self->outcome.size};
+    }
+    record_key_t key;
     record_key_answer(&key, use->client, use->seq);
-    digest_swap(self, record_key(&key), (slice_t){NULL, 0}, record);
-    int rc = state_pair_set(self, record_key(&key), record);
+    size_t size = answer_size(&answer);
+    overlay_node_t *node = overlay_find(self->overlay, record_key(&key));
+    uint8_t *room = overlay_put(self->overlay, node, record_key(&key), size);
+    if (!room)
+        return DRAX_ENOMEM;
+    answer_write(&answer, room);
+    digest_swap(self, record_key(&key), (slice_t){NULL, 0}, (slice_t){room, size});
+    return 0;
+}
+
+int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
+    int rc = answer_add(self, use, outcome);
     if (rc)
         return rc;
     session_t session = use->session;

@@ -194,6 +194,7 @@ void state_close(state_t **self) {
     buffer_free(&state->frozen_meta);
     buffer_free(&state->scratch);
     buffer_free(&state->outcome);
+    buffer_free(&state->operation);
     buffer_free(&state->results);
     buffer_free(&state->pairs);
     free(state->origins);

@@ -2,6 +2,7 @@
  *
  *   state.c            opening, flushing, lookups, single pairs
  *   apply.c            entries, blocks and commands
+ *   write.c            the methods that write keys;  txn.c   transactions
  *   user.c             users' keys and what follows from them: digest, counts, expiries
  *   session.c          exactly once
  *   expiry.c           what is due
@@ -40,10 +41,14 @@ struct state {
     uint64_t due_first_ms;
     uint64_t sweep_ms; /* no session is idle before this */
 
-    buffer_t scratch; /* the record that state_lookup found in kv */
-    buffer_t outcome; /* of the command being applied */
-    buffer_t results; /* of the last block */
-    buffer_t pairs;   /* of the answer being built, or keys to delete */
+    uint64_t change_revision; /* what the command being applied changes is made at */
+    uint64_t keys_left;       /* that it may still go over; DRAX_ETOOLARGE after that */
+
+    buffer_t scratch;   /* the record that state_lookup found in kv */
+    buffer_t outcome;   /* of the command being applied */
+    buffer_t operation; /* outcome of one operation of a transaction */
+    buffer_t results;   /* of the last block */
+    buffer_t pairs;     /* of the answer being built, or keys to delete */
 };
 
 /* ---- single pairs (state.c) ---- */
@@ -86,13 +91,30 @@ int user_delete(state_t *self, user_t *user);
 /* Deletes all keys that begin with `prefix`; *deleted is how many. */
 int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted);
 
-/* ---- what a command came to (apply.c) ---- */
+/* ---- what a command came to (write.c) ---- */
 
 typedef struct outcome {
     rpc_code_t code;
     const char *text; /* static; NULL: the usual one of the code */
     uint64_t index, revision, deleted;
+    bool written; /* its bytes stand in self->outcome already; `code` counts all the same */
 } outcome_t;
+
+void outcome_write(const outcome_t *self, const request_t *request, buffer_t *out);
+
+/* What holds for every write: its lease must exist, its lock must be held. */
+rpc_code_t write_guard(const request_t *request);
+/* put, delete, delete_tree, atomic_put, atomic_delete. */
+int write_apply(state_t *self, const request_t *request, outcome_t *out);
+
+/* ---- transactions (txn.c) ---- */
+
+int txn_apply(state_t *self, const request_t *request, outcome_t *out);
+
+/* ---- reads (query.c) ---- */
+
+/* As state_query; DRAX_ETOOLARGE when it goes over more than keys_left keys. */
+int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 
 /* ---- exactly once (session.c) ---- */
 

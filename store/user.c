@@ -122,6 +122,9 @@ int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted) {
                 return rc;
             at += RECORD_HEADER_BYTES;
         }
+        if (count > self->keys_left)
+            return DRAX_ETOOLARGE;
+        self->keys_left -= count;
         *deleted += count;
     } while (count == TREE_BATCH);
     return 0;

@@ -12,6 +12,26 @@
 #include "broker/error.h"
 #include "broker/rpc.h"
 
+/* What was accepted can be read again to its end. */
+static void txn_check(const request_t *request) {
+    const slice_t operations[] = {request->then, request->otherwise};
+    txn_list_t list;
+    compare_t compare;
+    request_t operation;
+    int rc = txn_list_open(&list, request->compares);
+    assert(rc == 0);
+    while ((rc = txn_compare_next(&list, &compare)) == 1)
+        assert(compare.key.size > 0);
+    assert(rc == 0);
+    for (int i = 0; i < 2; i++) {
+        rc = txn_list_open(&list, operations[i]);
+        assert(rc == 0);
+        while ((rc = txn_operation_next(&list, &operation)) == 1)
+            assert(operation.method != METHOD_TXN && operation.client.size == 0);
+        assert(rc == 0);
+    }
+}
+
 static int request_check(slice_t bytes) {
     request_t request;
     rpc_error_t error = {.code = RPC_OK};
@@ -19,6 +39,8 @@ static int request_check(slice_t bytes) {
     assert(rc == 0 || rc == DRAX_EAGAIN || rc == DRAX_EPROTO);
     if (rc == 0)
         assert(request.method > METHOD_UNKNOWN && request.method < METHOD_EXPIRE);
+    if (rc == 0 && request.method == METHOD_TXN)
+        txn_check(&request);
     if (rc == DRAX_EPROTO)
         assert(error.code == RPC_INVALID_ARGUMENT || error.code == RPC_UNKNOWN_METHOD);
     if (rc == DRAX_EPROTO)

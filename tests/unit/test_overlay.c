@@ -203,11 +203,78 @@ static void merge_tells_errors(void **unused) {
     kv_close(&kv);
 }
 
+/* Everything in the overlay, one line a key. */
+static void overlay_text(const overlay_t *overlay, char *out, size_t size) {
+    size_t at = 0;
+    out[0] = 0;
+    for (overlay_node_t *node = overlay_first(overlay); node; node = overlay_next(node)) {
+        slice_t key = overlay_node_key(node), value = overlay_node_value(node);
+        at +=
+            (size_t) snprintf(out + at, size - at, "%.*s=%s%.*s;", (int) key.size, key.data,
+                              overlay_node_deleted(node) ? "-" : "", (int) value.size, value.data);
+    }
+}
+
+static void overlay_change(overlay_t *overlay, uint64_t *seed) {
+    char key[16], value[64];
+    slice_t name = key_of(random_next(seed) % KEYS, key);
+    snprintf(value, sizeof value, "%0*d", (int) (random_next(seed) % 20) + 1,
+             (int) (random_next(seed) % 10));
+    if (random_next(seed) % 3)
+        overlay_set(overlay, name, slice(value));
+    else
+        overlay_clear(overlay, name);
+}
+
+static void rollback_restores_all(void **unused) {
+    (void) unused;
+    static char before[8192], twin_text[8192], after[8192];
+    uint64_t seed = 7;
+    overlay_t *overlay = overlay_new(), *twin = overlay_new();
+    for (int round = 0; round < 400; round++) {
+        bool keep = random_next(&seed) % 2;
+        uint64_t twin_seed = seed;
+        size_t changes = random_next(&seed) % 30, bytes = overlay_bytes(overlay);
+        random_next(&twin_seed);
+        overlay_text(overlay, before, sizeof before);
+        overlay_begin(overlay);
+        for (size_t i = 0; i < changes; i++)
+            overlay_change(overlay, &seed);
+        for (size_t i = 0; keep && i < changes; i++)
+            overlay_change(twin, &twin_seed);
+        if (keep)
+            overlay_commit(overlay);
+        else
+            overlay_rollback(overlay);
+        overlay_text(overlay, after, sizeof after);
+        overlay_text(twin, twin_text, sizeof twin_text);
+        assert_string_equal(after, twin_text);
+        assert_int_equal(overlay_count(overlay), overlay_count(twin));
+        if (!keep) {
+            assert_string_equal(after, before);
+            assert_int_equal(overlay_bytes(overlay), bytes);
+        }
+    }
+    /* What is taken back may be more than is remembered between two times. */
+    overlay_text(overlay, before, sizeof before);
+    overlay_begin(overlay);
+    for (size_t i = 0; i < 10000; i++)
+        overlay_change(overlay, &seed);
+    overlay_rollback(overlay);
+    overlay_text(overlay, after, sizeof after);
+    assert_string_equal(after, before);
+    /* Going away in the middle frees everything. */
+    overlay_begin(overlay);
+    for (size_t i = 0; i < 100; i++)
+        overlay_change(overlay, &seed);
+    overlay_destroy(&overlay);
+    overlay_destroy(&twin);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(put_replace_delete),
-        cmocka_unit_test(key_borrowed_from_the_node),
-        cmocka_unit_test(merge_matches_model),
+        cmocka_unit_test(put_replace_delete),    cmocka_unit_test(key_borrowed_from_the_node),
+        cmocka_unit_test(rollback_restores_all), cmocka_unit_test(merge_matches_model),
         cmocka_unit_test(merge_tells_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

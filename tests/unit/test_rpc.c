@@ -83,6 +83,21 @@ static void accepted_table(void **unused) {
         {METHOD_ATOMIC_PUT, "[0, 5, \"atomic_put\", [\"k\", \"v\", 9007199254740991]]"},
         {METHOD_ATOMIC_DELETE, "[0, 5, \"atomic_delete\", [\"k\", nil]]"},
         {METHOD_ATOMIC_DELETE, "[0, 5, \"atomic_delete\", [\"k\", 7, {}]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[[\"k\", \"index\", \"=\", 0]], [], [], {}]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[[\"k\", \"version\", \">\", 9007199254740991]], [], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[[b\"k\", \"value\", \"<\", \"\"]], [], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[[\"k\", \"exists\", \"!=\", true]], [], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"get\", [\"k\"]], [\"exists\", [\"k\", {}]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [], [[\"put\", [\"k\", \"v\", {\"ttl_ms\": 1}]]]]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"delete\", [\"k\", {\"fence\": [\"l\", 1]}]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"list\", [\"\", {\"limit\": 1}]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"range\", [\"a\", \"\"]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"delete_tree\", [\"\"]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"atomic_put\", [\"k\", \"v\", nil]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [[\"atomic_delete\", [\"k\", 3]]], []]]"},
+        {METHOD_TXN, "[0, 5, \"txn\", [[], [], [], {\"client\": \"c\", \"seq\": 1, "
+                     "\"fence\": [\"l\", 1]}]]"},
         {METHOD_MEMBER_ADD, "[0, 5, \"member_add\", [\"h:1\", \"h:2\"]]"},
         {METHOD_MEMBER_ADD, "[0, 5, \"member_add\", [\"h:1\", \"h\"*255, {\"id\": 4294967295}]]"},
         {METHOD_MEMBER_ADD,
@@ -284,6 +299,49 @@ static void refused_table(void **unused) {
         {"atomic_put", "[\"k\", \"v\", \"1\"]"},
         {"atomic_delete", "[\"k\"]"},
         {"atomic_delete", "[\"k\", {}]"},
+        {"txn", "[]"},
+        {"txn", "[[], []]"},
+        {"txn", "[[], [], {}]"},
+        {"txn", "[nil, [], []]"},
+        {"txn", "[[], \"\", []]"},
+        {"txn", "[[], [], nil]"},
+        {"txn", "[[], [], [], []]"},
+        {"txn", "[[[]], [], []]"},
+        {"txn", "[[\"k\"], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\"]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", 1, 1]], [], []]"},
+        {"txn", "[[[\"\", \"index\", \"=\", 1]], [], []]"},
+        {"txn", "[[[1, \"index\", \"=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"Index\", \"=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", b\"index\", \"=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"==\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"<=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", -1]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", nil]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", \"1\"]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", true]], [], []]"},
+        {"txn", "[[[\"k\", \"index\", \"=\", 9007199254740992]], [], []]"},
+        {"txn", "[[[\"k\", \"version\", \"=\", 1.0]], [], []]"},
+        {"txn", "[[[\"k\", \"value\", \"=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"value\", \"=\", nil]], [], []]"},
+        {"txn", "[[[\"k\", \"exists\", \"=\", 1]], [], []]"},
+        {"txn", "[[[\"k\", \"exists\", \"<\", true]], [], []]"},
+        {"txn", "[[], [\"get\", [\"k\"]], []]"},
+        {"txn", "[[], [[\"get\"]], []]"},
+        {"txn", "[[], [[\"get\", [\"k\"], {}]], []]"},
+        {"txn", "[[], [[\"get\", [\"\"]]], []]"},
+        {"txn", "[[], [[\"get\", \"k\"]], []]"},
+        {"txn", "[[], [], [[\"get\", []]]]"},
+        {"txn", "[[], [[\"put\", [\"k\", \"v\", {\"limit\": 1}]]], []]"},
+        {"txn", "[[], [[\"put\", [\"k\", \"v\", {\"client\": \"c\", \"seq\": 1}]]], []]"},
+        {"txn", "[[], [[\"put\", [\"k\", \"v\", {\"ttl_ms\": 1, \"lease\": 1}]]], []]"},
+        {"txn", "[[], [[\"ping\", []]], []]"},
+        {"txn", "[[], [[\"member_list\", []]], []]"},
+        {"txn", "[[], [[\"expire\", []]], []]"},
+        {"txn", "[[], [[\"nonsense\", []]], []]"},
+        {"txn", "[[], [[\"txn\", [[], [], []]]], []]"},
+        {"txn", "[[], [], [], {\"ttl_ms\": 1}]"},
+        {"txn", "[[], [], [], {\"client\": \"c\"}]"},
         {"member_add", "[\"a:1\"]"},
         {"member_add", "[\"a:1\", {}]"},
         {"member_add", "[1, \"a:1\"]"},
@@ -425,6 +483,88 @@ static void refused_table(void **unused) {
     buffer_free(&bytes);
 }
 
+/* A transaction with so many compares and operations, through the decoder. */
+static int txn_of(buffer_t *bytes, size_t compares, size_t then, size_t otherwise) {
+    const size_t counts[] = {then, otherwise};
+    request_t request;
+    rpc_error_t error;
+    buffer_reset(bytes);
+    text_msgpack(bytes, "0 5 \"txn\"");
+    buffer_t whole = {0};
+    pack_array(&whole, 4);
+    buffer_append(&whole, bytes->data, bytes->size);
+    pack_array(&whole, 3);
+    pack_array(&whole, compares);
+    buffer_reset(bytes);
+    text_msgpack(bytes, "[\"k\", \"index\", \"=\", 1]");
+    for (size_t i = 0; i < compares; i++)
+        buffer_append(&whole, bytes->data, bytes->size);
+    buffer_reset(bytes);
+    text_msgpack(bytes, "[\"get\", [\"k\"]]");
+    for (size_t list = 0; list < 2; list++) {
+        pack_array(&whole, counts[list]);
+        for (size_t i = 0; i < counts[list]; i++)
+            buffer_append(&whole, bytes->data, bytes->size);
+    }
+    int rc = request_decode(content(&whole), &request, &error);
+    buffer_free(&whole);
+    return rc;
+}
+
+static void txn_limits(void **unused) {
+    (void) unused;
+    buffer_t bytes = {0};
+    const size_t compares = LIMIT_TXN_COMPARES, operations = LIMIT_TXN_OPERATIONS;
+    assert_int_equal(txn_of(&bytes, compares, operations, operations), 0);
+    assert_int_equal(txn_of(&bytes, compares + 1, 0, 0), DRAX_EPROTO);
+    assert_int_equal(txn_of(&bytes, 0, operations + 1, 0), DRAX_EPROTO);
+    assert_int_equal(txn_of(&bytes, 0, 0, operations + 1), DRAX_EPROTO);
+    buffer_free(&bytes);
+}
+
+/* What the lists of a decoded transaction give back. */
+static void fields_of_a_txn(void **unused) {
+    (void) unused;
+    buffer_t bytes = {0};
+    request_t request, operation;
+    rpc_error_t error;
+    txn_list_t list;
+    compare_t compare;
+    int rc = text_decode(&bytes,
+                         "[0, 1, \"txn\", [[[\"a\", \"value\", \">\", \"v\"], [\"b\", \"exists\", "
+                         "\"!=\", true]], [[\"put\", [\"c\", \"w\", {\"ttl_ms\": 9}]], [\"get\", "
+                         "[\"d\"]]], [[\"delete\", [\"e\"]]], {\"client\": \"me\", \"seq\": 2}]]",
+                         &request, &error);
+    assert_int_equal(rc, 0);
+    slice_assert(request.client, "me");
+    assert_int_equal(txn_list_open(&list, request.compares), 0);
+    assert_int_equal(list.left, 2);
+    assert_int_equal(txn_compare_next(&list, &compare), 1);
+    slice_assert(compare.key, "a");
+    slice_assert(compare.value, "v");
+    assert_int_equal(compare.target, COMPARE_VALUE);
+    assert_int_equal(compare.op, COMPARE_GREATER);
+    assert_int_equal(txn_compare_next(&list, &compare), 1);
+    assert_int_equal(compare.target, COMPARE_EXISTS);
+    assert_int_equal(compare.op, COMPARE_UNEQUAL);
+    assert_int_equal(compare.number, 1);
+    assert_int_equal(txn_compare_next(&list, &compare), 0);
+    assert_int_equal(txn_list_open(&list, request.then), 0);
+    assert_int_equal(txn_operation_next(&list, &operation), 1);
+    assert_int_equal(operation.method, METHOD_PUT);
+    slice_assert(operation.key, "c");
+    assert_int_equal(operation.ttl_ms, 9);
+    assert_int_equal(txn_operation_next(&list, &operation), 1);
+    assert_int_equal(operation.method, METHOD_GET);
+    assert_int_equal(operation.ttl_ms, 0);
+    assert_int_equal(txn_operation_next(&list, &operation), 0);
+    assert_int_equal(txn_list_open(&list, request.otherwise), 0);
+    assert_int_equal(txn_operation_next(&list, &operation), 1);
+    slice_assert(operation.key, "e");
+    assert_int_equal(txn_operation_next(&list, &operation), 0);
+    buffer_free(&bytes);
+}
+
 static void unknown_methods(void **unused) {
     (void) unused;
     static const char *const names[] = {
@@ -434,7 +574,6 @@ static void unknown_methods(void **unused) {
         "\"get\\x00\"",
         "\"unknown\"",
         "\"expire\"",
-        "\"txn\"",
         "\"watch\"",
         "\"watch_tree\"",
         "\"watch_cancel\"",
@@ -708,6 +847,8 @@ int main(void) {
         cmocka_unit_test(fields_of_the_rest),
         cmocka_unit_test(integer_forms),
         cmocka_unit_test(refused_table),
+        cmocka_unit_test(txn_limits),
+        cmocka_unit_test(fields_of_a_txn),
         cmocka_unit_test(unknown_methods),
         cmocka_unit_test(message_forms),
         cmocka_unit_test(nesting_limit),

@@ -24,6 +24,7 @@
 #define KEYS 30
 #define REPEATS 8
 #define ENTRIES 1500
+#define COMMAND_BYTES 256
 
 /* ---- the model: an array of what is there ---- */
 
@@ -108,11 +109,29 @@ typedef struct history {
     uint64_t results[ENTRIES], digests[ENTRIES]; /* after each entry, on the state never closed */
     model_t model;
     uint64_t seed, time_ms, block_seq, client_seq;
-    char repeats[REPEATS][128]; /* commands with client and seq, to be sent again */
+    char repeats[REPEATS][COMMAND_BYTES]; /* commands with client and seq, to be sent again */
 } history_t;
 
+/* A transaction that puts two keys at one revision, and after that may be refused as a whole. */
+static void txn_random(history_t *self, model_key_t *key, unsigned value, const char *options,
+                       char out[COMMAND_BYTES]) {
+    model_t *model = &self->model;
+    model_key_t *other = &model->keys[random_next(&self->seed) % KEYS];
+    bool refused = random_next(&self->seed) % 2;
+    snprintf(out, COMMAND_BYTES,
+             "[0, 1, \"txn\", [[], [[\"put\", [\"%s\", \"%u\"]], [\"put\", [\"%s\", \"%u\"]], "
+             "[\"%s\", [\"%s\"]]], [], {%s}]]",
+             key->name, value, other->name, value + 1, refused ? "delete" : "get",
+             refused ? "no" : other->name, options);
+    if (refused)
+        return;
+    model_put(model, key, value, 0);
+    model->revision--;
+    model_put(model, other, value + 1, 0);
+}
+
 /* Writes a random command and applies it to the model. */
-static void command_random(history_t *self, char out[128]) {
+static void command_random(history_t *self, char out[COMMAND_BYTES]) {
     model_t *model = &self->model;
     model_key_t *key = &model->keys[random_next(&self->seed) % KEYS];
     unsigned value = (unsigned) (random_next(&self->seed) % 100000);
@@ -123,54 +142,59 @@ static void command_random(history_t *self, char out[128]) {
     size_t slot = random_next(&self->seed) % REPEATS;
     char options[64] = "\"client\": nil";
     if (session && random_next(&self->seed) % 3 == 0 && self->repeats[slot][0]) {
-        memcpy(out, self->repeats[slot], 128); /* changes nothing any more */
+        memcpy(out, self->repeats[slot], COMMAND_BYTES); /* changes nothing any more */
         return;
     }
     if (session)
         snprintf(options, sizeof options, "\"client\": \"c\", \"seq\": %llu",
                  (unsigned long long) self->client_seq + 1);
     self->client_seq += session;
-    switch (random_next(&self->seed) % 9) {
+    switch (random_next(&self->seed) % 10) {
     case 0:
     case 1:
-        snprintf(out, 128, "[0, 1, \"put\", [\"%s\", \"%u\", {%s}]]", key->name, value, options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"put\", [\"%s\", \"%u\", {%s}]]", key->name, value,
+                 options);
         model_put(model, key, value, 0);
         break;
     case 2:
     case 3:
-        snprintf(out, 128, "[0, 1, \"put\", [\"%s\", \"%u\", {\"ttl_ms\": %u, %s}]]", key->name,
-                 value, ttl_ms, options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"put\", [\"%s\", \"%u\", {\"ttl_ms\": %u, %s}]]",
+                 key->name, value, ttl_ms, options);
         model_put(model, key, value, self->time_ms + ttl_ms);
         break;
     case 4:
-        snprintf(out, 128, "[0, 1, \"delete\", [\"%s\", {%s}]]", key->name, options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"delete\", [\"%s\", {%s}]]", key->name, options);
         model->revision += key->there;
         key->there = false;
         break;
     case 5:
-        snprintf(out, 128, "[0, 1, \"atomic_put\", [\"%s\", \"%u\", %llu, {%s}]]", key->name, value,
-                 (unsigned long long) (index ? index : 1), options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"atomic_put\", [\"%s\", \"%u\", %llu, {%s}]]",
+                 key->name, value, (unsigned long long) (index ? index : 1), options);
         if (matches)
             model_put(model, key, value, 0);
         break;
     case 6:
-        snprintf(out, 128, "[0, 1, \"atomic_put\", [\"%s\", \"%u\", nil, {%s}]]", key->name, value,
-                 options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"atomic_put\", [\"%s\", \"%u\", nil, {%s}]]",
+                 key->name, value, options);
         if (!key->there)
             model_put(model, key, value, 0);
         break;
     case 7:
-        snprintf(out, 128, "[0, 1, \"atomic_delete\", [\"%s\", %llu, {%s}]]", key->name,
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"atomic_delete\", [\"%s\", %llu, {%s}]]", key->name,
                  (unsigned long long) (index ? index : 1), options);
         model->revision += matches;
         key->there = key->there && !matches;
         break;
+    case 8:
+        txn_random(self, key, value, options, out);
+        break;
     default:
-        snprintf(out, 128, "[0, 1, \"delete_tree\", [\"%c\", {%s}]]", key->name[0], options);
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"delete_tree\", [\"%c\", {%s}]]", key->name[0],
+                 options);
         model_tree(model, key->name[0]);
     }
     if (session)
-        memcpy(self->repeats[slot], out, 128);
+        memcpy(self->repeats[slot], out, COMMAND_BYTES);
 }
 
 /* The block payload of the next entry; `leader` is asked for what is due. */
@@ -178,7 +202,7 @@ static void block_random(history_t *self, state_t *leader, buffer_t *out) {
     uint64_t what = random_next(&self->seed) % 20;
     size_t count = random_next(&self->seed) % 5;
     buffer_t command = {0};
-    char text[128];
+    char text[COMMAND_BYTES];
     buffer_reset(out);
     if (what == 0) {
         assert_int_equal(state_expire_block(leader, self->time_ms, out, &count), 0);
