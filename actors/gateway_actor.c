@@ -164,8 +164,10 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
 void gateway_learn(gateway_actor_t *self, const message_batch_t *batch) {
     if (batch->revision > self->revision)
         self->revision = batch->revision;
-    if (batch->applied > self->applied)
+    if (batch->applied >= self->applied) {
         self->applied = batch->applied;
+        self->digest = batch->digest;
+    }
     self->no_space = batch->no_space;
 }
 
@@ -209,7 +211,6 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
         break;
     case MESSAGE_STORE_STATUS:
         self->store_known = true;
-        self->digest = message->batch.digest;
         break;
     default:
         log_warning(self->log, "unexpected message kind=%s", message_kind_name(message->kind));

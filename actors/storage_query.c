@@ -11,6 +11,7 @@ void storage_batch_stamp(const storage_actor_t *self, message_t *message) {
         return;
     message->batch.revision = state_revision(self->state);
     message->batch.applied = state_applied(self->state);
+    message->batch.digest = state_digest(self->state);
 }
 
 static void query_free(query_item_t *item) {

@@ -335,7 +335,7 @@ typedef struct {
     uint64_t seq;      /* RESULT: the block; SKIPPED: the last block that counted */
     uint64_t revision; /* from storage, always */
     uint64_t applied;
-    uint64_t digest; /* STORE_STATUS: the state's digest at `applied` */
+    uint64_t digest; /* of the state at `applied` */
     bool no_space;
     payload_t *payload;
 } message_batch_t;

@@ -255,6 +255,33 @@ static void status_tells_what_is_known(void **state) {
         f, 'A', "[1, 10, nil, {\"version\": \"" DRAX_VERSION "\", \"node\": 7, \"revision\": 30}]");
 }
 
+/* Whatever storage sends names the state it speaks of, so digest and applied index always belong
+ * together; a storage that starts again and is behind takes nothing back. */
+static void digest_belongs_to_the_applied_index(void **state) {
+    fixture_t *f = *state;
+    static const struct {
+        message_kind_t kind;
+        uint64_t applied, digest;
+        const char *told;
+    } steps[] = {
+        {MESSAGE_STORE_STATUS, 41, 0xa, "000000000000000a"},
+        {MESSAGE_ANSWER, 42, 0xb, "000000000000000b"},
+        {MESSAGE_SKIPPED, 43, 0xc, "000000000000000c"},
+        {MESSAGE_STORE_STATUS, 40, 0xd, "000000000000000c"},
+    };
+    status_comes(f, 7, 1);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        message_t message = {.kind = steps[i].kind};
+        message.batch.applied = steps[i].applied;
+        message.batch.digest = steps[i].digest;
+        message_comes(f, ACTOR_STORAGE, &message);
+        client_sends(f, 'A', "[0, 9, \"status\", []]");
+        assert_int_equal(f->answer_count, f->answer_at + 1);
+        const buffer_t *answer = &f->answers[f->answer_at++].bytes;
+        assert_non_null(memmem(answer->data, answer->size, steps[i].told, 16));
+    }
+}
+
 /* ---- membership ---- */
 
 static message_t *admin_expected(fixture_t *f, admin_op_t op, uint64_t id) {
@@ -488,6 +515,7 @@ int main(void) {
         T(ping_and_status_need_nobody),
         T(ping_is_answered_once_the_node_is_known),
         T(status_tells_what_is_known),
+        T(digest_belongs_to_the_applied_index),
         T(connections_take_turns),
         T(a_client_that_does_not_read_waits),
         T(membership_goes_to_raft),
