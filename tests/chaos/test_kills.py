@@ -1,228 +1,40 @@
 """Three nodes under load while processes of all four kinds are killed with -9.
 
-Clients write, swap, delete and read a few keys at a time through all nodes and record when each
-request began and ended. Afterwards every key's history must be linearizable (linear.py), each value
-must have been applied once, revisions must never have gone back, and all nodes must agree.
-
 The schedule follows the progress of the clients, not a clock. DRAX_CHAOS_KILLS sets the number of
-kills, DRAX_TEST_SEED the choices (not the timing, which is the machine's)."""
+kills, DRAX_TEST_SEED the choices."""
 
 import collections
 import itertools
 import os
-import random
-import threading
 import time
 import unittest
 
-from harness import ACTORS, KINDS, DraxTestCase, wait_until
-from linear import INFINITY, OK, REFUSED, UNKNOWN, Op, linearizable, revisions_monotonic
-from wire import NoAnswer, RpcError, key_bytes
+from harness import KINDS, wait_until
+from workload import LoadTestCase
 
 KILLS = int(os.environ.get("DRAX_CHAOS_KILLS", "52"))
-SEED = int(os.environ.get("DRAX_TEST_SEED", random.SystemRandom().randrange(2**32)))
-WORKERS = 6
-KEYS_AT_ONCE = 2
-OPS_PER_KEY = 25          # small histories keep the checker fast
 WRITES_BETWEEN_KILLS = 12
-ATTEMPT_S = 2.0           # then the outcome is unknown, and the connection is given up
-GIVE_UP_S = 60
-PROGRESS_S = 60           # no writes for that long: the cluster is dead
-REFUSALS = {"create": "KEY_EXISTS", "swap": "KEY_MODIFIED", "delete": "KEY_NOT_FOUND"}
 
 
-class Record:
-    """What all clients saw."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.numbers = itertools.count()
-        self.history = collections.defaultdict(list)  # key: [Op]
-        self.indices = {}                             # value: the index it was seen under
-        self.answers = []                             # (invoked, returned, revision)
-        self.writes = []                              # (invoked, returned) of acknowledged writes
-        self.counts = collections.Counter()
-        self.problems = []
-        self.ending = threading.Event()
-
-    def key_next(self):
-        number = next(self.numbers)
-        return f"chaos/{number // (OPS_PER_KEY * KEYS_AT_ONCE):05}/{number % KEYS_AT_ONCE}"
-
-    def add(self, key, op, result=None):
-        with self.lock:
-            self.history[key].append(op)
-            self.counts[op.kind, op.result] += 1
-            if op.kind != "get" and op.result == OK:
-                self.writes.append((op.invoked, op.returned))
-            if result and "index" in result:
-                known = self.indices.setdefault(op.value, result["index"])
-                if known != result["index"]:
-                    self.problems.append(f"{op.value} was applied twice: {known}, {result['index']}")
-
-
-class Worker(threading.Thread):
-    """One client of all three nodes."""
-
-    def __init__(self, number, nodes, record):
-        super().__init__(daemon=True)
-        self.number = number
-        self.nodes = nodes
-        self.record = record
-        self.random = random.Random(f"{SEED} {number}")
-        self.clients = {}
-        self.sequence = itertools.count(1)
-
-    def run(self):
-        try:
-            while not self.record.ending.is_set():
-                self.turn()
-        except Exception as problem:
-            self.record.problems.append(f"worker {self.number}: {problem!r}")
-        for client in self.clients.values():
-            client.close()
-
-    def turn(self):
-        key = self.record.key_next()
-        kind = self.random.choices(("get", "put", "swap", "create", "delete"), (35, 30, 20, 8, 7))[0]
-        seen = None
-        if kind in ("get", "swap"):
-            seen = self.get(key)
-        if kind == "swap" and seen and seen.value is not None:
-            self.write(key, "swap", seen.value, self.record.indices[seen.value])
-        elif kind not in ("get", "swap"):
-            self.write(key, kind)
-
-    def attempt(self, node, method, *params):
-        """(result, None) or (None, code of the error); TIMEOUT also when nothing came."""
-        client = self.clients.get(node)
-        if client is None:
-            client = self.clients[node] = node.client()
-        try:
-            return client.call(method, *params, timeout=ATTEMPT_S), None
-        except RpcError as error:
-            return None, error.code
-        except NoAnswer:
-            client.close()
-            del self.clients[node]
-            return None, "TIMEOUT"
-
-    def get(self, key):
-        invoked = time.monotonic()
-        result, code = self.attempt(self.random.choice(self.nodes), "get", key)
-        returned = time.monotonic()
-        if code in ("UNAVAILABLE", "TIMEOUT"):
-            self.pause()
-            return None
-        assert code in (None, "KEY_NOT_FOUND"), f"get was answered {code}"
-        op = Op("get", invoked, returned, result["value"] if result else None, client=self.number)
-        self.record.add(key, op, result)
-        if result:
-            with self.record.lock:
-                self.record.answers.append((invoked, returned, result["revision"]))
-        return op
-
-    def write(self, key, kind, previous=None, index=None):
-        """Half of the writes are tried once, the other half again, under one {client, seq}, until
-        the outcome is known."""
-        value = None if kind == "delete" else b"%d-%d" % (self.number, next(self.sequence))
-        method, params = {"put": ("put", [key, value]), "create": ("atomic_put", [key, value, None]),
-                          "swap": ("atomic_put", [key, value, index]), "delete": ("delete", [key])}[kind]
-        again = self.random.random() < 0.5
-        if again:
-            params = [*params, {"client": f"worker {self.number}", "seq": next(self.sequence)}]
-        op = Op(kind, time.monotonic(), INFINITY, value, UNKNOWN, previous, self.number)
-        repeated = unknown = False
-        while True:
-            result, code = self.attempt(self.random.choice(self.nodes), method, *params)
-            returned = time.monotonic()
-            unknown |= code == "TIMEOUT"
-            if code not in ("UNAVAILABLE", "TIMEOUT"):
-                break
-            self.pause()
-            if not again or returned - op.invoked > GIVE_UP_S:
-                if unknown:
-                    self.record.add(key, op)
-                return  # only ever UNAVAILABLE: it was not applied and never will be
-            repeated = True
-        assert code in (None, REFUSALS.get(kind)), f"{kind} was answered {code}"
-        op.returned, op.result = returned, OK if code is None else REFUSED
-        self.record.add(key, op, result)
-        if result and not repeated:
-            with self.record.lock:
-                self.record.answers.append((op.invoked, returned, result["revision"]))
-
-    def pause(self):
-        self.record.ending.wait(0.05)
-
-
-class Watcher(threading.Thread):
-    """Asks every node for its status all the time: who leads, and does its revision go back?"""
-
-    def __init__(self, nodes, record):
-        super().__init__(daemon=True)
-        self.nodes = nodes
-        self.record = record
-        self.highest = {node: 0 for node in nodes}
-        self.leader = None
-        self.went_back = []
-
-    def run(self):
-        clients = {node: node.client() for node in self.nodes}
-        while not self.record.ending.wait(0.05):
-            for node in self.nodes:
-                try:
-                    status = clients[node].call("status", timeout=0.5)
-                except (RpcError, NoAnswer):
-                    clients[node].close()
-                    clients[node] = node.client()
-                    continue
-                if status["revision"] < self.highest[node]:
-                    self.went_back.append(f"{node.name}: {self.highest[node]} to {status['revision']}")
-                self.highest[node] = max(self.highest[node], status["revision"])
-                if status["role"] == "leader":
-                    self.leader = node
-        for client in clients.values():
-            client.close()
-
-
-class Chaos(DraxTestCase):
+class Kills(LoadTestCase):
     def setUp(self):
         super().setUp()
-        print(f"DRAX_TEST_SEED={SEED}", flush=True)
-        self.random = random.Random(SEED)
         self.c3 = self.cluster(3)
-        self.record = Record()
-        self.watcher = Watcher(self.c3.nodes, self.record)
-        self.threads = [self.watcher] + [Worker(i, self.c3.nodes, self.record) for i in range(WORKERS)]
         self.kills = []  # (kind, whether the leader's, time)
-        for thread in self.threads:
-            thread.start()
-        self.addCleanup(self.threads_end)
-
-    def threads_end(self):
-        self.record.ending.set()
-        for thread in self.threads:
-            thread.join(60)
 
     def test_kills(self):
+        self.load_start(self.c3.nodes)
         kinds = list(itertools.islice(itertools.cycle(KINDS), KILLS))
         self.random.shuffle(kinds)
-        self.progress_wait()
+        self.progress_wait(WRITES_BETWEEN_KILLS)
         for kind in kinds:
             # Mostly from health to health; now and then the next one falls while the last heals.
             if self.random.random() < 0.75:
                 wait_until(self.whole, 60, "all processes to be back")
             self.kill(kind)
-            self.progress_wait()
-        wait_until(self.whole, 60, "all processes to be back")
-        self.progress_wait()
-        self.threads_end()
+            self.progress_wait(WRITES_BETWEEN_KILLS)
+        self.load_end()
         self.figures_print()
-        self.verify()
-
-    def whole(self):
-        return all(set(node.actors()) == set(ACTORS) for node in self.c3.nodes)
 
     def kill(self, kind):
         nodes = list(self.c3.nodes)
@@ -238,54 +50,14 @@ class Chaos(DraxTestCase):
             node.ended_wait(10)
             node.start(wait=False)
 
-    def progress_wait(self):
-        """Until clients had so many more writes acknowledged."""
-        mark = len(self.record.writes) + WRITES_BETWEEN_KILLS
-        wait_until(lambda: len(self.record.writes) >= mark or self.record.problems, PROGRESS_S,
-                   "any progress of the clients", 0.01)
-        self.assertEqual(self.record.problems, [])
-
     def figures_print(self):
         kinds = collections.Counter(kind for kind, _, _ in self.kills)
         print("kills:", ", ".join(f"{kind} {kinds[kind]}" for kind in KINDS),
               f"({sum(lead for _, lead, _ in self.kills)} of them the leader's)")
-        counts = self.record.counts
-        print("requests:", ", ".join(f"{kind} {result} {count}"
-                                     for (kind, result), count in sorted(counts.items())))
-        outages = [min((returned for invoked, returned in self.record.writes if invoked >= at), default=at) - at
-                   for kind, lead, at in self.kills if lead and kind != "gateway"]
+        outages = [self.outage_after(at) for kind, lead, at in self.kills if lead and kind != "gateway"]
         if outages:
             print(f"from a kill of the leader's to the next write: longest {max(outages):.2f} s, "
                   f"median {sorted(outages)[len(outages) // 2]:.2f} s", flush=True)
-
-    def verify(self):
-        self.assertEqual(self.record.problems, [])
-        listings = [self.listing(node) for node in self.c3.nodes]
-        self.assertEqual(listings[0], listings[1])
-        self.assertEqual(listings[0], listings[2])
-        final = listings[0]
-        self.assertIsNone(revisions_monotonic(self.record.answers))
-        self.assertLessEqual(set(final), set(self.record.history))
-        now = time.monotonic()
-        for key, history in sorted(self.record.history.items()):
-            value, index = final.get(key, (None, None))
-            self.assertEqual(self.record.indices.get(value, index), index, "applied again")
-            history.append(Op("get", now, now + 1, value))
-            self.assertTrue(linearizable(history), key + " is not linearizable:\n" + "\n".join(
-                map(str, sorted(history, key=lambda op: op.invoked))))
-        self.assertFalse(self.watcher.went_back, "revisions went back: " + ", ".join(self.watcher.went_back))
-        for node in self.c3.nodes:
-            self.assertGreaterEqual(node.status()["revision"], max(self.watcher.highest.values()))
-
-    def listing(self, node):
-        """{key: (value, index)} of everything, read linearizably."""
-        found, after, more = {}, None, True
-        with node.client() as client:
-            while more:
-                result = client.call("list", "chaos", limit=500, after=after, timeout=30)
-                found.update((key_bytes(p["key"]).decode(), (p["value"], p["index"])) for p in result["pairs"])
-                after, more = (result["pairs"][-1]["key"] if result["pairs"] else None), result["more"]
-        return found
 
 
 if __name__ == "__main__":

@@ -218,9 +218,10 @@ def log_tail(log, count=LOG_TAIL_LINES):
 
 
 class Node:
-    """One draxd with its own home and ports, through any number of lives."""
+    """One draxd with its own home and ports, through any number of lives. `host` is where it listens,
+    `prefix` a command that runs it (in another network)."""
 
-    def __init__(self, name="node", peers=(), flags=(), env=None, base=None):
+    def __init__(self, name="node", peers=(), flags=(), env=None, base=None, host="127.0.0.1", prefix=()):
         self.name = name
         self.peers = list(peers)
         self.flags = list(flags)
@@ -228,8 +229,9 @@ class Node:
         self.base = base or tempfile.mkdtemp(prefix="drax-test-")
         self.home = os.path.join(self.base, name)
         port, raft_port = ports_find(2)
-        self.addr = f"127.0.0.1:{port}"
-        self.raft_addr = f"127.0.0.1:{raft_port}"
+        self.addr = f"{host}:{port}"
+        self.raft_addr = f"{host}:{raft_port}"
+        self.prefix = list(prefix)
         self.log = []
         self.process = None
 
@@ -245,7 +247,7 @@ class Node:
         assert self.process is None or not self.alive(), f"{self.name} runs already"
         if self.process:
             self.process.close()
-        self.process = Process(self.argv(), self.env, self.log)
+        self.process = Process(self.prefix + self.argv(), self.env, self.log)
         if wait:
             self.ready_wait()
         return self
@@ -339,10 +341,11 @@ def sanitizer_check(name, log):
 
 
 class Cluster:
-    """n nodes, the second to the last joined one after the other through peers_of(index)."""
+    """n nodes, the second to the last joined one after the other through peers_of(index). `each(index)`
+    gives further options of one node."""
 
-    def __init__(self, count, peers_of=None, **options):
-        self.nodes = [Node(f"node{i}", **options) for i in range(count)]
+    def __init__(self, count, peers_of=None, each=None, **options):
+        self.nodes = [Node(f"node{i}", **options, **(each(i) if each else {})) for i in range(count)]
         for i, node in enumerate(self.nodes[1:], 1):
             chosen = peers_of(i) if peers_of else [0]
             node.peers = [self.nodes[j].addr for j in chosen]
