@@ -1,0 +1,314 @@
+/* model.c: writes; see model.h. */
+#include "tests/sim/model_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "broker/error.h"
+#include "tests/sim/array.h"
+
+/* ---- keys ---- */
+
+int model_compare(slice_t a, slice_t b) {
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common ? memcmp(a.data, b.data, common) : 0;
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+size_t model_seek(const model_t *self, slice_t name) {
+    size_t low = 0, high = self->key_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (model_compare(self->keys[middle]->name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static model_key_t *key_find(const model_t *self, slice_t name) {
+    size_t at = model_seek(self, name);
+    bool found = at < self->key_count && model_compare(self->keys[at]->name, name) == 0;
+    return found ? self->keys[at] : NULL;
+}
+
+static model_key_t *key_make(model_t *self, slice_t name) {
+    size_t at = model_seek(self, name);
+    if (at < self->key_count && model_compare(self->keys[at]->name, name) == 0)
+        return self->keys[at];
+    model_key_t *key = array_new(1, sizeof *key + name.size);
+    uint8_t *bytes = (uint8_t *) (key + 1);
+    memcpy(bytes, name.data, name.size);
+    key->name = (slice_t){bytes, name.size};
+    key->hash = reply_hash(name);
+    self->keys =
+        array_room(self->keys, &self->key_capacity, self->key_count + 1, sizeof(model_key_t *));
+    memmove(self->keys + at + 1, self->keys + at, (self->key_count - at) * sizeof(model_key_t *));
+    self->keys[at] = key;
+    self->key_count++;
+    return key;
+}
+
+/* Directories: one slash at the end is dropped, "" and "/" are the whole store, and `d` holds what
+ * begins with `d/`. So the keys of `d` lie from "d/" to below "d0", '0' being the byte after '/'.
+ */
+void model_directory(const model_t *self, slice_t directory, size_t *low, size_t *high) {
+    size_t size = directory.size;
+    if (size && directory.data[size - 1] == '/')
+        size--;
+    *low = 0;
+    *high = self->key_count;
+    if (!size)
+        return;
+    uint8_t bound[LIMIT_KEY_BYTES + 1];
+    memcpy(bound, directory.data, size);
+    bound[size] = '/';
+    *low = model_seek(self, (slice_t){bound, size + 1});
+    bound[size]++;
+    *high = model_seek(self, (slice_t){bound, size + 1});
+}
+
+/* ---- versions ---- */
+
+static uint64_t version_hash(const model_key_t *key, const version_t *version) {
+    if (!version->exists)
+        return 0;
+    uint64_t hash = reply_pair(key->hash, version->revision, version->value_hash, version->due_ms);
+    return reply_mix(reply_mix(hash, version->created), version->writes);
+}
+
+static const version_t *version_now(const model_key_t *key) {
+    const version_t *last = key && key->count ? &key->versions[key->count - 1] : NULL;
+    return last && last->exists ? last : NULL;
+}
+
+const version_t *model_at(const model_key_t *key, uint64_t revision) {
+    size_t count = key->count;
+    /* Reads are mostly of the present or the recent past. */
+    for (int near = 0; near < 4 && count && key->versions[count - 1].revision > revision; near++)
+        count--;
+    if (count && key->versions[count - 1].revision > revision) {
+        size_t low = 0;
+        while (low < count) {
+            size_t middle = low + (count - low) / 2;
+            if (key->versions[middle].revision <= revision)
+                low = middle + 1;
+            else
+                count = middle;
+        }
+    }
+    return count && key->versions[count - 1].exists ? &key->versions[count - 1] : NULL;
+}
+
+/* Adds what the key is from the next revision on. */
+static void version_push(model_t *self, model_key_t *key, change_type_t type, version_t version) {
+    const version_t *was = key->count ? &key->versions[key->count - 1] : NULL;
+    self->hash -= was ? version_hash(key, was) : 0;
+    self->existing += version.exists;
+    self->existing -= was && was->exists;
+    version.revision = self->revision + 1;
+    key->versions = array_room(key->versions, &key->capacity, key->count + 1, sizeof version);
+    key->versions[key->count++] = version;
+    self->hash += version_hash(key, &version);
+    size_t count = self->change_count + 1;
+    self->changes = array_room(self->changes, &self->change_capacity, count, sizeof *self->changes);
+    self->changed =
+        array_room(self->changed, &self->changed_capacity, count, sizeof(model_key_t *));
+    self->changes[self->change_count] = (change_t){
+        .type = type, .key = key->name, .value = version.value, .revision = version.revision};
+    self->changed[self->change_count++] = key;
+}
+
+static void version_pop(model_t *self) {
+    model_key_t *key = self->changed[--self->change_count];
+    version_t *last = &key->versions[--key->count];
+    const version_t *was = key->count ? &key->versions[key->count - 1] : NULL;
+    self->hash -= version_hash(key, last);
+    self->hash += was ? version_hash(key, was) : 0;
+    self->existing -= last->exists;
+    self->existing += was && was->exists;
+    payload_unref(&last->owner);
+}
+
+static void key_put(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms) {
+    model_key_t *key = key_make(self, request->key);
+    const version_t *was = version_now(key);
+    version_t version = {.exists = true,
+                         .created = was ? was->created : self->revision + 1,
+                         .writes = was ? was->writes + 1 : 1,
+                         .due_ms = request->ttl_ms ? time_ms + request->ttl_ms : 0,
+                         .ttl_ms = request->ttl_ms,
+                         .value = request->value,
+                         .value_hash = reply_hash(request->value),
+                         .owner = payload_ref(owner)};
+    version_push(self, key, CHANGE_PUT, version);
+}
+
+static void key_remove(model_t *self, model_key_t *key, change_type_t type) {
+    version_push(self, key, type, (version_t){.exists = false});
+}
+
+/* ---- revisions ---- */
+
+/* Makes what was pushed the next revision, if anything was. */
+static bool revision_close(model_t *self) {
+    size_t start = self->starts[self->revision + 1];
+    if (start == self->change_count)
+        return false;
+    self->revision++;
+    self->starts =
+        array_room(self->starts, &self->start_capacity, self->revision + 2, sizeof *self->starts);
+    self->starts[self->revision + 1] = self->change_count;
+    return true;
+}
+
+void model_undo(model_t *self) {
+    assert(self->revision > 0);
+    while (self->change_count > self->starts[self->revision])
+        version_pop(self);
+    self->revision--;
+}
+
+const change_t *model_changes(const model_t *self, uint64_t revision, size_t *count) {
+    assert(revision >= 1 && revision <= self->revision);
+    *count = self->starts[revision + 1] - self->starts[revision];
+    return self->changes + self->starts[revision];
+}
+
+/* ---- the methods ---- */
+
+static size_t tree_remove(model_t *self, slice_t directory) {
+    size_t low, high, removed = 0;
+    model_directory(self, directory, &low, &high);
+    for (size_t i = low; i < high; i++) {
+        if (!version_now(self->keys[i]))
+            continue;
+        key_remove(self, self->keys[i], CHANGE_DELETE);
+        removed++;
+    }
+    return removed;
+}
+
+static rpc_code_t previous_check(const request_t *request, const version_t *was) {
+    bool put = request->method == METHOD_ATOMIC_PUT;
+    if (!request->has_previous && put)
+        return was ? RPC_KEY_EXISTS : RPC_OK;
+    if (!request->has_previous)
+        return RPC_PREVIOUS_NOT_SPECIFIED;
+    if (!was)
+        return put ? RPC_KEY_MODIFIED : RPC_KEY_NOT_FOUND;
+    return was->revision == request->previous ? RPC_OK : RPC_KEY_MODIFIED;
+}
+
+/* Does what the request asks, or gives the reason why not. */
+static rpc_code_t write_do(model_t *self, const request_t *request, payload_t *owner,
+                           uint64_t time_ms, reply_t *out) {
+    model_key_t *key = key_find(self, request->key);
+    const version_t *was = version_now(key);
+    rpc_code_t code = RPC_OK;
+    if (request->has_fence)
+        return RPC_LOCK_LOST; /* no lock is held */
+    if (request->lease)
+        return RPC_LEASE_NOT_FOUND; /* no lease was granted */
+    switch (request->method) {
+    case METHOD_ATOMIC_PUT:
+        code = previous_check(request, was);
+        if (code)
+            return code;
+        key_put(self, request, owner, time_ms);
+        out->fields = REPLY_KEY | REPLY_VALUE | REPLY_INDEX;
+        return RPC_OK;
+    case METHOD_PUT:
+        key_put(self, request, owner, time_ms);
+        out->fields = REPLY_INDEX;
+        return RPC_OK;
+    case METHOD_ATOMIC_DELETE:
+        code = previous_check(request, was);
+        if (code == RPC_OK)
+            key_remove(self, key, CHANGE_DELETE);
+        return code;
+    case METHOD_DELETE:
+        if (!was)
+            return RPC_KEY_NOT_FOUND;
+        key_remove(self, key, CHANGE_DELETE);
+        return RPC_OK;
+    case METHOD_DELETE_TREE:
+        out->deleted = tree_remove(self, request->key);
+        out->fields = REPLY_DELETED;
+        return out->deleted ? RPC_OK : RPC_KEY_NOT_FOUND;
+    default:
+        return RPC_INVALID_ARGUMENT;
+    }
+}
+
+void model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
+                 reply_t *out) {
+    *out = (reply_t){.msgid = request->msgid};
+    out->code = write_do(self, request, owner, time_ms, out);
+    if (out->code) {
+        *out = (reply_t){.msgid = request->msgid, .code = out->code};
+        return;
+    }
+    revision_close(self);
+    out->fields |= REPLY_REVISION;
+    out->revision = self->revision;
+    if (out->fields & REPLY_INDEX)
+        out->index = self->revision;
+    if (out->fields & REPLY_KEY)
+        out->digest =
+            reply_pair(0, reply_hash(request->key), out->index, reply_hash(request->value));
+}
+
+bool model_expire(model_t *self, const expire_t *command, uint64_t time_ms) {
+    expire_t rest = *command;
+    slice_t name;
+    uint64_t index;
+    while (expire_next(&rest, &name, &index) == 1) {
+        model_key_t *key = key_find(self, name);
+        const version_t *was = version_now(key);
+        if (was && was->revision == index && was->due_ms && was->due_ms <= time_ms)
+            key_remove(self, key, CHANGE_EXPIRE);
+    }
+    return revision_close(self);
+}
+
+/* ---- life ---- */
+
+model_t *model_new(void) {
+    model_t *self = array_new(1, sizeof *self);
+    self->starts = array_room(NULL, &self->start_capacity, 2, sizeof *self->starts);
+    self->starts[0] = self->starts[1] = 0;
+    return self;
+}
+
+void model_free(model_t **self_p) {
+    model_t *self = *self_p;
+    if (!self)
+        return;
+    for (size_t i = 0; i < self->key_count; i++) {
+        model_key_t *key = self->keys[i];
+        for (size_t v = 0; v < key->count; v++)
+            payload_unref(&key->versions[v].owner);
+        free(key->versions);
+        free(key);
+    }
+    free(self->keys);
+    free(self->changes);
+    free(self->changed);
+    free(self->starts);
+    free(self);
+    *self_p = NULL;
+}
+
+uint64_t model_revision(const model_t *self) {
+    return self->revision;
+}
+
+uint64_t model_hash(const model_t *self) {
+    return reply_mix(self->hash, self->revision);
+}
+
+size_t model_keys(const model_t *self) {
+    return self->existing;
+}

@@ -1,0 +1,293 @@
+/* requests.c: see requests.h. */
+#include "tests/sim/requests.h"
+
+#include <string.h>
+
+#include "broker/limits.h"
+#include "tests/sim/array.h"
+
+/* ---- keys ---- */
+
+static const char longest[LIMIT_KEY_BYTES] = {'l', 'o', 'n', 'g', '/'};
+
+/* Directories and keys of the same names, neighbours of a directory's range in the order of bytes,
+ * slashes where they are easily lost, bytes that are no text. */
+static slice_t key_of(unsigned number) {
+    static const slice_t keys[] = {
+        {(const uint8_t *) "a", 1},
+        {(const uint8_t *) "a/", 2},
+        {(const uint8_t *) "a/b", 3},
+        {(const uint8_t *) "a/b/c", 5},
+        {(const uint8_t *) "a/c", 3},
+        {(const uint8_t *) "a//", 3},
+        {(const uint8_t *) "a0", 2},
+        {(const uint8_t *) "a.", 2},
+        {(const uint8_t *) "ab", 2},
+        {(const uint8_t *) "/", 1},
+        {(const uint8_t *) "//", 2},
+        {(const uint8_t *) "/a", 2},
+        {(const uint8_t *) "\0", 1},
+        {(const uint8_t *) "\xff\xff", 2},
+        {(const uint8_t *) "\xff\x00/", 3},
+        {(const uint8_t *) "d\xc3\xa9/x", 5},
+        {(const uint8_t *) longest, sizeof longest},
+    };
+    static const char numbered[] = "n/00n/01n/02n/03n/04n/05n/06n/07n/08n/09n/10n/11"
+                                   "n/12n/13n/14n/15n/16n/17n/18n/19n/20n/21n/22";
+    const unsigned special = sizeof keys / sizeof *keys;
+    if (number < special)
+        return keys[number];
+    return (slice_t){(const uint8_t *) numbered + 4 * (number - special), 4};
+}
+
+static slice_t directory_of(stream_t *random) {
+    static const slice_t directories[] = {
+        {NULL, 0},
+        {(const uint8_t *) "/", 1},
+        {(const uint8_t *) "//", 2},
+        {(const uint8_t *) "a", 1},
+        {(const uint8_t *) "a/", 2},
+        {(const uint8_t *) "a/b", 3},
+        {(const uint8_t *) "n", 1},
+        {(const uint8_t *) "n/", 2},
+        {(const uint8_t *) "none", 4},
+        {(const uint8_t *) "\xff\x00", 2},
+    };
+    return directories[stream_range(random, 0, sizeof directories / sizeof *directories)];
+}
+
+/* Some keys are hotter than others. */
+static unsigned key_pick(stream_t *random) {
+    unsigned bound = stream_chance(random, 500) ? REQUEST_KEYS : 6;
+    return (unsigned) stream_range(random, 0, bound);
+}
+
+void requests_learn(requests_t *self, slice_t key, uint64_t index) {
+    for (unsigned i = 0; i < REQUEST_KEYS; i++) {
+        slice_t known = key_of(i);
+        if (known.size == key.size && memcmp(known.data, key.data, key.size) == 0)
+            self->seen[i] = index;
+    }
+}
+
+void requests_init(requests_t *self) {
+    *self = (requests_t){.large_in_1000 = 2, .ttl_in_1000 = 100};
+    self->scratch = array_new(1, REQUEST_VALUE_BYTES);
+}
+
+void requests_clear(requests_t *self) {
+    free(self->scratch);
+    self->scratch = NULL;
+}
+
+/* ---- right requests ---- */
+
+/* Values tell by which request they came. */
+static slice_t value_make(requests_t *self, stream_t *random, uint32_t msgid) {
+    size_t size = stream_range(random, 0, 24);
+    if (stream_chance(random, self->large_in_1000)) {
+        size = stream_range(random, 10000, REQUEST_VALUE_BYTES);
+        for (size_t i = 0; i + sizeof msgid <= size; i += 64)
+            memcpy(self->scratch + i, &msgid, sizeof msgid);
+    }
+    memcpy(self->scratch, &msgid, sizeof msgid);
+    return (slice_t){self->scratch, size};
+}
+
+static void previous_pick(requests_t *self, stream_t *random, unsigned key, request_t *out) {
+    uint64_t guess = stream_chance(random, 800) ? self->seen[key] : stream_range(random, 1, 50);
+    out->has_previous = guess != 0 && stream_chance(random, 800);
+    out->previous = out->has_previous ? guess : 0;
+}
+
+void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    static const struct {
+        method_t method;
+        unsigned share;
+    } methods[] = {{METHOD_PUT, 450},
+                   {METHOD_ATOMIC_PUT, 250},
+                   {METHOD_DELETE, 150},
+                   {METHOD_ATOMIC_DELETE, 100},
+                   {METHOD_DELETE_TREE, 50}};
+    unsigned key = key_pick(random);
+    uint64_t draw = stream_range(random, 0, 1000);
+    size_t kind = 0;
+    while (draw >= methods[kind].share)
+        draw -= methods[kind++].share;
+    *out = (request_t){.msgid = msgid, .method = methods[kind].method, .key = key_of(key)};
+    if (out->method == METHOD_ATOMIC_PUT || out->method == METHOD_ATOMIC_DELETE)
+        previous_pick(self, random, key, out);
+    if (out->method == METHOD_DELETE_TREE)
+        out->key = directory_of(random);
+    if (out->method == METHOD_PUT || out->method == METHOD_ATOMIC_PUT) {
+        out->value = value_make(self, random, msgid);
+        if (stream_chance(random, self->ttl_in_1000))
+            out->ttl_ms = stream_range(random, 1, 3000);
+    }
+}
+
+static void page_pick(stream_t *random, request_t *out) {
+    out->keys_only = stream_chance(random, 200);
+    if (stream_chance(random, 500))
+        out->limit = stream_range(random, 0, 6);
+}
+
+void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    (void) self;
+    uint64_t draw = stream_range(random, 0, 100);
+    *out = (request_t){.msgid = msgid, .method = METHOD_GET, .key = key_of(key_pick(random))};
+    if (draw < 55)
+        return;
+    if (draw < 70) {
+        out->method = METHOD_EXISTS;
+    } else if (draw < 85) {
+        out->method = METHOD_LIST;
+        out->key = directory_of(random);
+        page_pick(random, out);
+        out->has_after = stream_chance(random, 300);
+        if (out->has_after)
+            out->after = key_of(key_pick(random));
+    } else if (draw < 98) {
+        out->method = METHOD_RANGE;
+        out->key = stream_chance(random, 300) ? (slice_t){NULL, 0} : key_of(key_pick(random));
+        out->end = stream_chance(random, 300) ? (slice_t){NULL, 0} : key_of(key_pick(random));
+        page_pick(random, out);
+        out->reverse = stream_chance(random, 300);
+        out->count_only = stream_chance(random, 100);
+    } else {
+        *out = (request_t){.msgid = msgid, .method = METHOD_MEMBER_LIST};
+    }
+}
+
+/* ---- encoding ---- */
+
+typedef struct field {
+    const char *name;
+    uint64_t number;
+} field_t;
+
+static void options_encode(const request_t *request, buffer_t *out) {
+    const field_t flags[] = {{"stale", request->stale},
+                             {"keys_only", request->keys_only},
+                             {"count_only", request->count_only},
+                             {"reverse", request->reverse}};
+    const field_t numbers[] = {{"limit", request->limit},
+                               {"ttl_ms", request->ttl_ms},
+                               {"lease", request->lease},
+                               {"seq", request->seq}};
+    size_t count = (size_t) request->has_after + (request->client.size != 0);
+    for (size_t i = 0; i < 4; i++)
+        count += (size_t) (flags[i].number != 0) + (numbers[i].number != 0);
+    if (!count)
+        return;
+    pack_map(out, count);
+    for (size_t i = 0; i < 4; i++) {
+        if (flags[i].number) {
+            pack_str(out, flags[i].name);
+            pack_bool(out, true);
+        }
+        if (numbers[i].number) {
+            pack_str(out, numbers[i].name);
+            pack_uint(out, numbers[i].number);
+        }
+    }
+    if (request->has_after) {
+        pack_str(out, "after");
+        pack_key(out, request->after.data, request->after.size);
+    }
+    if (request->client.size) {
+        pack_str(out, "client");
+        pack_bin(out, request->client.data, request->client.size);
+    }
+}
+
+static bool options_any(const request_t *request) {
+    return request->stale || request->keys_only || request->count_only || request->reverse ||
+           request->limit || request->ttl_ms || request->lease || request->seq ||
+           request->has_after || request->client.size;
+}
+
+void request_encode(const request_t *request, buffer_t *out) {
+    method_t method = request->method;
+    bool keyed = method != METHOD_MEMBER_LIST && method != METHOD_PING && method != METHOD_STATUS;
+    bool valued = method == METHOD_PUT || method == METHOD_ATOMIC_PUT;
+    bool compared = method == METHOD_ATOMIC_PUT || method == METHOD_ATOMIC_DELETE;
+    size_t count = (size_t) keyed + valued + compared + (method == METHOD_RANGE);
+    pack_array(out, 4);
+    pack_uint(out, RPC_REQUEST);
+    pack_uint(out, request->msgid);
+    pack_str(out, method_name(method));
+    pack_array(out, count + options_any(request));
+    if (keyed)
+        pack_key(out, request->key.data, request->key.size);
+    if (method == METHOD_RANGE)
+        pack_key(out, request->end.data, request->end.size);
+    if (valued)
+        pack_bin(out, request->value.data, request->value.size);
+    if (compared && request->has_previous)
+        pack_uint(out, request->previous);
+    else if (compared)
+        pack_nil(out);
+    options_encode(request, out);
+}
+
+/* ---- wrong ones ---- */
+
+static void wrong_head(buffer_t *out, uint32_t msgid, const char *method, size_t params) {
+    pack_array(out, 4);
+    pack_uint(out, RPC_REQUEST);
+    pack_uint(out, msgid);
+    pack_str(out, method);
+    pack_array(out, params);
+}
+
+rpc_code_t requests_wrong(stream_t *random, uint32_t msgid, buffer_t *out, uint32_t *echoed) {
+    *echoed = msgid;
+    switch (stream_range(random, 0, 9)) {
+    case 0: /* nothing at all */
+        *echoed = 0;
+        return RPC_INVALID_ARGUMENT;
+    case 1: /* an array that says it is endless */
+        buffer_append(out, "\xdd\xff\xff\xff\xff", 5);
+        *echoed = 0;
+        return RPC_INVALID_ARGUMENT;
+    case 2:
+        wrong_head(out, msgid, "put_twice", 0);
+        return RPC_UNKNOWN_METHOD;
+    case 3: /* the value is missing */
+        wrong_head(out, msgid, "put", 1);
+        pack_str(out, "a");
+        return RPC_INVALID_ARGUMENT;
+    case 4: /* trailing bytes, after what would be a write */
+        wrong_head(out, msgid, "put", 2);
+        pack_str(out, "a");
+        pack_str(out, "never");
+        pack_nil(out);
+        return RPC_INVALID_ARGUMENT;
+    case 5:
+        wrong_head(out, msgid, "delete_tree", 2);
+        pack_str(out, "");
+        pack_map(out, 1);
+        pack_str(out, "forse");
+        pack_bool(out, true);
+        return RPC_INVALID_ARGUMENT;
+    case 6: /* a key that is no string */
+        wrong_head(out, msgid, "delete", 1);
+        pack_array(out, 1);
+        pack_nil(out);
+        return RPC_INVALID_ARGUMENT;
+    case 7: /* client without seq */
+        wrong_head(out, msgid, "delete_tree", 2);
+        pack_str(out, "/");
+        pack_map(out, 1);
+        pack_str(out, "client");
+        pack_str(out, "someone");
+        return RPC_INVALID_ARGUMENT;
+    default: /* a notification that nobody knows is passed over */
+        pack_array(out, 3);
+        pack_uint(out, RPC_NOTIFICATION);
+        pack_str(out, "hello");
+        pack_array(out, 0);
+        return RPC_OK;
+    }
+}

@@ -1,0 +1,38 @@
+/* requests.h: random requests of every method, right and wrong ones.
+ *
+ * Owns: the keys that users fight over, and which index of each was seen last (so that compare and
+ * swap succeeds now and then). Must not know: who sends them, and where.
+ */
+#ifndef DRAX_TESTS_SIM_REQUESTS_H
+#define DRAX_TESTS_SIM_REQUESTS_H
+
+#include "broker/rpc.h"
+#include "tests/sim/random.h"
+
+#define REQUEST_KEYS 40u
+#define REQUEST_VALUE_BYTES (256u << 10) /* the largest value made */
+
+typedef struct requests {
+    unsigned large_in_1000; /* values of some ten to some hundred kilobytes */
+    unsigned ttl_in_1000;
+    uint64_t seen[REQUEST_KEYS];
+    uint8_t *scratch; /* a large value */
+} requests_t;
+
+void requests_init(requests_t *self);
+void requests_clear(requests_t *self);
+
+/* Fills `out`; slices borrow from `self` or static storage until the next call. */
+void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out);
+void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t *out);
+/* An answer told that `key` was changed at `index`. */
+void requests_learn(requests_t *self, slice_t key, uint64_t index);
+
+/* The payload of a request. */
+void request_encode(const request_t *request, buffer_t *out);
+
+/* A payload that is refused, whatever the store holds, and how: `*echoed` is the msgid that the
+ * answer must carry. RPC_OK: it must not be answered at all. */
+rpc_code_t requests_wrong(stream_t *random, uint32_t msgid, buffer_t *out, uint32_t *echoed);
+
+#endif
