@@ -50,19 +50,32 @@ static void list_remove(call_list_t *list, call_t *call) {
 
 int drax_new(drax_t **out, const char *endpoints) {
     *out = NULL;
+    void *context = zmq_ctx_new();
+    if (!context)
+        return errno == ENOMEM ? DRAX_ERR_NO_MEMORY : DRAX_ERR_SYSTEM;
+    int error = drax_new_in(out, context, endpoints, NULL, NULL);
+    if (error == 0)
+        (*out)->own_context = true;
+    else
+        (void) zmq_ctx_term(context); /* has no sockets, so it does not wait */
+    return error;
+}
+
+int drax_new_in(drax_t **out, void *context, const char *endpoints, void (*released)(void *hint),
+                void *hint) {
+    *out = NULL;
     drax_t *self = calloc(1, sizeof *self);
     if (!self)
         return DRAX_ERR_NO_MEMORY;
     self->timeout_ms = CLIENT_TIMEOUT_MS;
+    self->context = context;
+    self->released = released;
+    self->released_hint = hint;
     int error = endpoints_parse(self, endpoints ? endpoints : ENDPOINTS_DEFAULT);
     if (error == 0 && getrandom(&self->id, sizeof self->id, 0) != sizeof self->id)
         error = DRAX_ERR_SYSTEM;
-    if (error == 0 && !(self->context = zmq_ctx_new()))
-        error = errno == ENOMEM ? DRAX_ERR_NO_MEMORY : DRAX_ERR_SYSTEM;
-    if (error == 0 && pthread_mutex_init(&self->lock, NULL) != 0) {
-        (void) zmq_ctx_term(self->context);
+    if (error == 0 && pthread_mutex_init(&self->lock, NULL) != 0)
         error = DRAX_ERR_SYSTEM;
-    }
     if (error != 0) {
         free(self);
         return error;
@@ -88,8 +101,10 @@ void drax_destroy(drax_t **self) {
     }
     for (size_t i = 0; i < client->connection_count; i++)
         connection_close(&client->connections[i]);
-    while (zmq_ctx_term(client->context) != 0 && errno == EINTR)
+    while (client->own_context && zmq_ctx_term(client->context) != 0 && errno == EINTR)
         ;
+    if (client->released)
+        client->released(client->released_hint);
     (void) pthread_mutex_destroy(&client->lock);
     free(client);
 }
@@ -106,7 +121,8 @@ static int endpoints_parse(drax_t *self, const char *endpoints) {
         char *address = self->connections[self->connection_count++].address;
         memcpy(address, at, size);
         address[size] = '\0';
-        if (!address_valid(address) || address[0] == '*')
+        bool inproc = strncmp(address, CONNECTION_INPROC, sizeof CONNECTION_INPROC - 1) == 0;
+        if (!inproc && (!address_valid(address) || address[0] == '*'))
             return DRAX_ERR_USAGE;
         at += size;
         if (*at == '\0')

@@ -23,6 +23,9 @@ typedef struct call_list {
 struct drax {
     pthread_mutex_t lock;
     void *context;
+    bool own_context;
+    void (*released)(void *hint); /* the caller's context: NULL, or whom to tell at the end */
+    void *released_hint;
     size_t connection_count;
     size_t current; /* of the connections: where calls go */
     connection_t connections[CLIENT_ENDPOINTS];

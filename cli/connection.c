@@ -14,17 +14,23 @@ static int monitor_open(connection_t *self, void *context);
 static int event_receive(void *monitor);
 
 int connection_open(connection_t *self, void *context, uint64_t now_ms) {
+    bool inproc = strncmp(self->address, CONNECTION_INPROC, sizeof CONNECTION_INPROC - 1) == 0;
     char endpoint[ENDPOINT_BYTES];
-    endpoint_tcp(endpoint, self->address);
+    if (inproc)
+        snprintf(endpoint, sizeof endpoint, "%s", self->address);
+    else
+        endpoint_tcp(endpoint, self->address);
+    self->ended = false;
     self->socket = zmq_socket(context, ZMQ_DEALER);
     if (!self->socket)
-        return DRAX_EIO;
-    if (options_set(self->socket, self->address) != 0 || monitor_open(self, context) != 0 ||
-        zmq_connect(self->socket, endpoint) != 0) {
+        return errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
+    if (options_set(self->socket, self->address) != 0 ||
+        (!inproc && monitor_open(self, context) != 0) || zmq_connect(self->socket, endpoint) != 0) {
+        int rc = errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
         connection_close(self);
-        return DRAX_EIO;
+        return rc;
     }
-    self->state = CONNECTION_OPENING;
+    self->state = inproc ? CONNECTION_READY : CONNECTION_OPENING;
     self->opened_ms = now_ms;
     return 0;
 }
@@ -52,7 +58,9 @@ void connection_close(connection_t *self) {
 }
 
 connection_event_t connection_event(connection_t *self) {
-    for (;;) {
+    if (self->ended)
+        return CONNECTION_DOWN;
+    while (self->monitor) {
         int event = event_receive(self->monitor);
         if (event < 0)
             return CONNECTION_QUIET;
@@ -64,6 +72,7 @@ connection_event_t connection_event(connection_t *self) {
         if (event != 0)
             return CONNECTION_DOWN;
     }
+    return CONNECTION_QUIET;
 }
 
 int connection_send(connection_t *self, slice_t bytes) {
@@ -80,6 +89,7 @@ bool connection_receive(connection_t *self, zmq_msg_t *out) {
         if (zmq_msg_recv(out, self->socket, ZMQ_DONTWAIT) < 0) {
             if (errno == EINTR)
                 continue;
+            self->ended = errno == ETERM;
             (void) zmq_msg_close(out);
             return false;
         }

@@ -1,8 +1,9 @@
 /* connection.h: one endpoint and the connection to it, of which it always knows whether it stands.
  *
- * Owns: a DEALER and its monitor. Must not know: requests, answers, other endpoints.
- * A connection is made once and given up at the first trouble; when to try again, and where, is the
- * router's decision, so ZeroMQ's own reconnection is never reached.
+ * Owns: a DEALER and its monitor. To an inproc endpoint there is no monitor: it stands at once,
+ * until the context is shut down. Must not know: requests, answers, other endpoints. A connection
+ * is made once and given up at the first trouble; when to try again, and where, is the router's
+ * decision, so ZeroMQ's own reconnection is never reached.
  *
  *   IDLE --open--> OPENING --CONNECTION_UP--> READY
  *     ^---------------+------connection_fail----+
@@ -19,17 +20,21 @@
 
 typedef enum { CONNECTION_IDLE, CONNECTION_OPENING, CONNECTION_READY } connection_state_t;
 
+#define CONNECTION_INPROC "inproc://"
+
 typedef struct connection {
-    char address[LIMIT_ADDR_BYTES]; /* HOST:PORT */
+    char address[LIMIT_ADDR_BYTES]; /* HOST:PORT, or inproc://NAME */
     connection_state_t state;
-    void *socket, *monitor; /* NULL when IDLE */
+    void *socket, *monitor; /* NULL when IDLE; no monitor for inproc */
+    bool ended;             /* the context was shut down */
     uint64_t opened_ms;     /* when it left IDLE */
     uint64_t retry_ms;      /* IDLE: not to be opened before this */
     unsigned failures;      /* since it was last READY */
     unsigned serial;        /* names the monitor */
 } connection_t;
 
-/* IDLE to OPENING. DRAX_EIO: no socket to be had, or ZeroMQ refuses the address; still IDLE. */
+/* IDLE to OPENING, or at once to READY for inproc. DRAX_EIO: no socket to be had, or ZeroMQ refuses
+ * the address; DRAX_ENOTFOUND: the context was shut down; still IDLE. */
 int connection_open(connection_t *self, void *context, uint64_t now_ms);
 
 /* To IDLE, not to be opened again before a pause that grows with each failure in a row. */

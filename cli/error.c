@@ -14,6 +14,8 @@ static const struct {
     {DRAX_ERR_FULL, "FULL", "too many calls in flight"},
     {DRAX_ERR_CLOSED, "CLOSED", "the client was closed"},
     {DRAX_ERR_SYSTEM, "SYSTEM", "no socket or descriptor left"},
+    {DRAX_ERR_IN_USE, "IN_USE", "in use"},
+    {DRAX_ERR_STORAGE, "STORAGE", "the disk failed or is damaged"},
     {DRAX_ERR_KEY_NOT_FOUND, "KEY_NOT_FOUND", "key not found"},
     {DRAX_ERR_KEY_EXISTS, "KEY_EXISTS", "the key exists"},
     {DRAX_ERR_KEY_MODIFIED, "KEY_MODIFIED", "the key was modified"},

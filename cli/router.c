@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/error.h"
 #include "cli/client.h"
 #include "cli/result.h"
 
@@ -23,6 +24,7 @@ static void connection_lost(drax_t *self, connection_t *connection, const char *
                             uint64_t now_ms);
 static void timers_run(drax_t *self, uint64_t now_ms);
 static void connections_keep(drax_t *self, uint64_t now_ms);
+static void calls_end(drax_t *self);
 static bool calls_send(drax_t *self, uint64_t now_ms);
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms);
 static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms);
@@ -175,8 +177,22 @@ static void connections_keep(drax_t *self, uint64_t now_ms) {
                       !current_find(self, CONNECTION_IDLE, now_ms)))
             return;
         current = &self->connections[self->current];
-        if (connection_open(current, self->context, now_ms) != 0)
+        int rc = connection_open(current, self->context, now_ms);
+        if (rc == DRAX_ENOTFOUND) {
+            calls_end(self);
+            return;
+        }
+        if (rc != 0)
             connection_lost(self, current, "no socket for it", now_ms);
+    }
+}
+
+/* The context was shut down: nothing can be sent or received any more. */
+static void calls_end(drax_t *self) {
+    while (self->pending.first) {
+        call_t *call = self->pending.first;
+        call_expire(call, "the ZeroMQ context was shut down");
+        client_call_settle(self, call);
     }
 }
 
@@ -236,7 +252,8 @@ static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms) {
         items[count++] =
             (zmq_pollitem_t){.socket = connection->socket,
                              .events = (short) (output ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)};
-        items[count++] = (zmq_pollitem_t){.socket = connection->monitor, .events = ZMQ_POLLIN};
+        if (connection->monitor)
+            items[count++] = (zmq_pollitem_t){.socket = connection->monitor, .events = ZMQ_POLLIN};
     }
     /* An interrupted or failed wait is a short one: the next turn looks again. */
     const uint64_t longest_ms = 60000;

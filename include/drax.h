@@ -50,6 +50,8 @@ enum {
     DRAX_ERR_FULL = -4,      /* too many calls in flight: drax_poll, then submit again */
     DRAX_ERR_CLOSED = -5,    /* the client was destroyed before the call completed */
     DRAX_ERR_SYSTEM = -6,    /* no socket, descriptor or randomness to be had */
+    DRAX_ERR_IN_USE = -7,    /* drax_node.h: a port or home is another's */
+    DRAX_ERR_STORAGE = -8,   /* drax_node.h: the disk failed, or what it holds is damaged */
 
     /* The store's answer; trying again gives the same. */
     DRAX_ERR_KEY_NOT_FOUND = -101,
@@ -97,6 +99,14 @@ DRAX_API const char *drax_version(void);
  * the first call, so a node that is down is no error here. DRAX_ERR_USAGE (endpoints),
  * DRAX_ERR_NO_MEMORY, DRAX_ERR_SYSTEM: *out is NULL. */
 DRAX_API int drax_new(drax_t **out, const char *endpoints);
+
+/* As drax_new, in a ZeroMQ context of the caller's, so that inproc://NAME may be among the
+ * endpoints: a ROUTER that serves this protocol in the same process and is bound already. When the
+ * context is shut down (zmq_ctx_shutdown), calls end at once, as if their deadlines had passed.
+ * `released` (may be NULL) is called with `hint` when drax_destroy has closed the client's last
+ * socket; until then the context must not be terminated. After an error it is not called. */
+DRAX_API int drax_new_in(drax_t **out, void *context, const char *endpoints,
+                         void (*released)(void *hint), void *hint);
 
 /* Ends the client and sets *self to NULL; a NULL *self is allowed. Calls that were submitted and
  * have not completed get their callback now, with DRAX_ERR_CLOSED: whether such a write happens is

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zmq.h>
 
 #include "drax.h"
 #include "tests/unit/gateway_fake.h"
@@ -348,6 +349,62 @@ static void test_fields(void **state) {
     gateway_stop(&gateway);
 }
 
+/* ---- in a context of the caller's ---- */
+
+static void released_count(void *hint) {
+    ++*(int *) hint;
+}
+
+static void test_context_of_the_caller(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(gateway_serve, 0);
+    void *context = zmq_ctx_new();
+    int released = 0;
+    drax_t *drax, *other;
+    assert_int_equal(drax_new_in(&drax, context, "nonsense", released_count, &released),
+                     DRAX_ERR_USAGE);
+    assert_int_equal(released, 0);
+    assert_int_equal(drax_new_in(&drax, context, gateway->address, released_count, &released), 0);
+    assert_int_equal(drax_new_in(&other, context, gateway->address, NULL, NULL), 0);
+    assert_int_equal(drax_put(drax, "a", 1, "b", 1, NULL, NULL), 0);
+    assert_int_equal(drax_timeout_set(drax, 600000), 0);
+    assert_int_equal(drax_timeout_set(other, 600000), 0);
+    assert_int_equal(zmq_ctx_shutdown(context), 0);
+    /* One had a connection, the other has none yet. */
+    assert_int_equal(drax_put(drax, "a", 1, "b", 1, NULL, NULL), DRAX_ERR_UNAVAILABLE);
+    assert_int_equal(drax_put(other, "a", 1, "b", 1, NULL, NULL), DRAX_ERR_UNAVAILABLE);
+    drax_destroy(&other);
+    drax_destroy(&drax);
+    assert_int_equal(released, 1);
+    assert_int_equal(zmq_ctx_term(context), 0);
+    gateway_stop(&gateway);
+}
+
+/* A write that was sent when the context went: nobody knows. */
+static void *context_shut_down(void *gateway_and_context) {
+    void **both = gateway_and_context;
+    while (gateway_count(both[0]) == 0)
+        ;
+    (void) zmq_ctx_shutdown(both[1]);
+    return NULL;
+}
+
+static void test_context_that_goes_during_a_write(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(gateway_silent, 0);
+    void *both[] = {gateway, zmq_ctx_new()};
+    drax_t *drax;
+    pthread_t thread;
+    assert_int_equal(drax_new_in(&drax, both[1], gateway->address, NULL, NULL), 0);
+    assert_int_equal(drax_timeout_set(drax, 600000), 0);
+    assert_int_equal(pthread_create(&thread, NULL, context_shut_down, both), 0);
+    assert_int_equal(drax_put(drax, "a", 1, "b", 1, NULL, NULL), DRAX_ERR_TIMEOUT);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    drax_destroy(&drax);
+    assert_int_equal(zmq_ctx_term(both[1]), 0);
+    gateway_stop(&gateway);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put_and_get),
@@ -358,6 +415,8 @@ int main(void) {
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_envelope_is_skipped),
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_context_of_the_caller),
+        cmocka_unit_test(test_context_that_goes_during_a_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
