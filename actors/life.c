@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "actors/clients.h"
 #include "actors/gateway_actor.h"
@@ -14,6 +15,9 @@
 #include "actors/storage_actor.h"
 #include "broker/endpoint.h"
 #include "broker/error.h"
+
+/* More than three actors and their links to LIMIT_MEMBERS peers can need. */
+#define LIFE_SOCKETS_MAX 4096
 
 struct life {
     life_options_t options;
@@ -233,6 +237,13 @@ void life_destroy(life_t **self_p) {
     mail_destroy(&self->mail);
     loop_destroy(&self->loop);
     free(self);
+}
+
+void *life_context_new(void) {
+    void *context = zmq_ctx_new();
+    if (context)
+        (void) zmq_ctx_set(context, ZMQ_MAX_SOCKETS, LIFE_SOCKETS_MAX);
+    return context;
 }
 
 loop_t *life_loop(life_t *self) {

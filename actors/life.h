@@ -19,7 +19,7 @@ typedef struct life_options {
     actor_t actor;
     const settings_t *settings;
     const log_t *log;
-    void *context;      /* ZeroMQ's; its limit of sockets must allow for peers and clients */
+    void *context;      /* from life_context_new */
     const char *home;   /* "." for a process that made it its working directory, else its path */
     const char *inproc; /* the name of an embedded node, for inproc; NULL: neighbours over ipc */
     bool unbound;       /* embedded: no port for clients or peers */
@@ -32,6 +32,9 @@ typedef struct life_options {
  * DRAX_EINUSE and DRAX_EINVAL (a port), DRAX_ECORRUPT, DRAX_EIO, DRAX_ENOSPC, DRAX_ENOMEM. */
 int life_new(life_t **out, const life_options_t *options, char *detail, size_t detail_size);
 void life_destroy(life_t **self);
+
+/* A ZeroMQ context with room for the sockets of a node's lives; NULL: no descriptor or memory. */
+void *life_context_new(void);
 
 loop_t *life_loop(life_t *self);
 

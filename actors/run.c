@@ -7,8 +7,6 @@
 #include "actors/process.h"
 #include "broker/error.h"
 
-#define RUN_SOCKETS_MAX 4096
-
 typedef struct run {
     settings_t *settings;
     life_t *life;
@@ -61,12 +59,11 @@ int run_actor(actor_t actor, settings_t *settings, const log_t *log) {
     code = process_lock(lock, settings, log);
     if (code)
         return code;
-    void *context = self.signal_fd < 0 ? NULL : zmq_ctx_new();
+    void *context = self.signal_fd < 0 ? NULL : life_context_new();
     if (!context) {
         log_error(log, "cannot start: no descriptor or memory left");
         return EXIT_SOFTWARE;
     }
-    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, RUN_SOCKETS_MAX);
     int rc = run_life(&self, actor, context, log);
     zmq_ctx_term(context);
     if (rc == 0)

@@ -23,6 +23,7 @@
 #include "broker/error.h"
 #include "broker/log.h"
 
+static loading_t loading_begin(settings_t *settings, char *detail, size_t detail_size);
 static int environment_read(loading_t *self);
 static int config_read(loading_t *self);
 static int defaults_fill(loading_t *self);
@@ -32,14 +33,7 @@ static int advertise_default(loading_t *self);
 static int loading_code(const loading_t *self, setting_t setting);
 
 int settings_load(settings_t *out, int argc, char *const *argv, char *detail, size_t detail_size) {
-    loading_t loading = {.settings = out, .detail = detail, .detail_size = detail_size};
-    if (detail_size > 0)
-        detail[0] = '\0';
-    *out = (settings_t){.command = SETTINGS_RUN,
-                        .addr = "127.0.0.1:2380",
-                        .max_request_bytes = LIMIT_REQUEST_DEFAULT_BYTES,
-                        .log_level = LOG_LEVEL_INFO,
-                        .ready_fd = -1};
+    loading_t loading = loading_begin(out, detail, detail_size);
     int rc = flags_read(&loading, argc, argv);
     if (rc || out->command == SETTINGS_HELP || out->command == SETTINGS_VERSION)
         return rc;
@@ -49,6 +43,38 @@ int settings_load(settings_t *out, int argc, char *const *argv, char *detail, si
     if (!rc)
         rc = defaults_fill(&loading);
     return rc;
+}
+
+int settings_from_pairs(settings_t *out, const settings_pair_t *pairs, size_t count, char *detail,
+                        size_t detail_size) {
+    loading_t loading = loading_begin(out, detail, detail_size);
+    for (size_t i = 0; i < count; i++) {
+        char shown[64];
+        int setting = setting_find(pairs[i].name);
+        if (setting < 0)
+            return loading_fail(
+                &loading, DRAX_EUSAGE, "no setting is named '%s'",
+                log_escape(shown, sizeof shown, pairs[i].name, strlen(pairs[i].name)));
+        int rc = setting_store(&loading, (setting_t) setting, ORIGIN_FLAG, pairs[i].name,
+                               pairs[i].value);
+        if (rc)
+            return rc;
+    }
+    /* Whoever embeds a node has a place for it; draxd's default is draxd's. */
+    if (loading.origins[SETTING_HOME] == ORIGIN_DEFAULT)
+        return loading_fail(&loading, DRAX_EUSAGE, "home is not set");
+    return defaults_fill(&loading);
+}
+
+static loading_t loading_begin(settings_t *settings, char *detail, size_t detail_size) {
+    if (detail_size > 0)
+        detail[0] = '\0';
+    *settings = (settings_t){.command = SETTINGS_RUN,
+                             .addr = "127.0.0.1:2380",
+                             .max_request_bytes = LIMIT_REQUEST_DEFAULT_BYTES,
+                             .log_level = LOG_LEVEL_INFO,
+                             .ready_fd = -1};
+    return (loading_t){.settings = settings, .detail = detail, .detail_size = detail_size};
 }
 
 int loading_fail(loading_t *self, int code, const char *format, ...) {

@@ -45,6 +45,16 @@ typedef struct settings {
 /* Reads argv, the environment and the file they name. 0, DRAX_EUSAGE, DRAX_ECONFIG. */
 int settings_load(settings_t *out, int argc, char *const *argv, char *detail, size_t detail_size);
 
+/* One setting by its name in the file and its value there, borrowed. */
+typedef struct settings_pair {
+    const char *name, *value;
+} settings_pair_t;
+
+/* The same for a node embedded in a program: `pairs` alone, as if they were flags, with neither
+ * environment nor file. `home` must be among them. 0, DRAX_EUSAGE. */
+int settings_from_pairs(settings_t *out, const settings_pair_t *pairs, size_t count, char *detail,
+                        size_t detail_size);
+
 /* Texts for --help and --version, as GNU programs print them; static storage. */
 const char *settings_help(void);
 const char *settings_version(void);

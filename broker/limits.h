@@ -67,6 +67,7 @@
 #define LIMIT_OPENED_CONFIGS 1024u /* memberships in one OPENED */
 #define LIMIT_ADDR_BYTES 262u      /* HOST:PORT with its NUL */
 #define LIMIT_PATH_BYTES 4096u
+#define LIMIT_HOME_BYTES 3900u /* of an embedded node, so that paths below it fit */
 
 /* ---- raft timing ---- */
 #define RAFT_ELECTION_TIMEOUT_MS 800u /* randomized to one to two times this */

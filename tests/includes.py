@@ -10,6 +10,7 @@ ALLOWED = {
     "store/": ("broker/", "store/"),
     "actors/raft/": ("actors/raft/", "broker/message.h", "broker/limits.h", "broker/error.h"),
     "actors/": ("actors/", "broker/", "store/"),
+    "actors/node": ("actors/", "broker/", "drax"),
     "cli/": ("cli/", "drax.h", "broker/"),
     "include/": ("drax",),
 }

@@ -459,6 +459,41 @@ static void test_loading_starts_no_thread(void **state) {
     assert_int_equal(threads_count(), before);
 }
 
+static int from_pairs(fixture_t *fixture, const settings_pair_t *pairs) {
+    size_t count = 0;
+    while (pairs[count].name)
+        count++;
+    return settings_from_pairs(&fixture->settings, pairs, count, fixture->detail,
+                               sizeof fixture->detail);
+}
+#define PAIRS(...) ((const settings_pair_t[]){__VA_ARGS__, {NULL, NULL}})
+
+/* A program that embeds a node: its words alone count. */
+static void test_pairs(void **state) {
+    fixture_t *fixture = *state;
+    setenv("DRAX_ADDR", "c:3", 1);
+    setenv("DRAX_CONFIG", "/nowhere", 1);
+    int rc = from_pairs(
+        fixture, PAIRS({"home", "/h"}, {"peer", "a:1"}, {"peer", "b:2"}, {"log-level", "debug"}));
+    unsetenv("DRAX_ADDR");
+    unsetenv("DRAX_CONFIG");
+    assert_int_equal(rc, 0);
+    assert_string_equal(fixture->settings.home, "/h");
+    assert_string_equal(fixture->settings.addr, "127.0.0.1:2380");
+    assert_string_equal(fixture->settings.raft_advertise, "127.0.0.1:2381");
+    assert_int_equal(fixture->settings.peer_count, 2);
+    assert_int_equal(fixture->settings.log_level, LOG_LEVEL_DEBUG);
+
+    assert_int_equal(from_pairs(fixture, PAIRS({"addr", "a:1"})), DRAX_EUSAGE);
+    assert_says(fixture, "home is not set");
+    assert_int_equal(from_pairs(fixture, PAIRS({"home", ""})), DRAX_EUSAGE);
+    assert_int_equal(from_pairs(fixture, PAIRS({"home", "/h"}, {"color", "red"})), DRAX_EUSAGE);
+    assert_says(fixture, "no setting is named 'color'");
+    assert_int_equal(from_pairs(fixture, PAIRS({"home", "/h"}, {"addr", "nowhere"})), DRAX_EUSAGE);
+    assert_says(fixture, "addr: expected HOST:PORT, not 'nowhere'");
+    assert_int_equal(from_pairs(fixture, PAIRS({"home", "/h"}, {"addr", "*:1"})), DRAX_EUSAGE);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -477,6 +512,7 @@ int main(void) {
         TEST(test_help_and_version),
         TEST(test_same_language_as_zconfig),
         TEST(test_loading_starts_no_thread),
+        TEST(test_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
