@@ -10,6 +10,7 @@
  */
 #include "store/journal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,8 +103,6 @@ static int append_entries(append_t *append, const entry_t *entries, size_t count
                                                     : payload_size(entries[i].payload)),
         };
     }
-    if (append->configs.failed)
-        return DRAX_ENOMEM;
     /* The buffer has stopped moving. */
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
@@ -180,12 +179,11 @@ int journal_drop(journal_t *self) {
 
 /* ---- life ---- */
 
-int journal_open(journal_t **out, const fs_t *fs, const char *directory,
-                 const journal_options_t *options, char *detail, size_t detail_size) {
-    *out = NULL;
-    if (detail_size > 0)
-        detail[0] = '\0';
-    journal_t *self = calloc(1, sizeof *self);
+static int journal_new(journal_t **out, const fs_t *fs, const char *directory,
+                       const journal_options_t *options) {
+    if (!segment_directory_fits(directory))
+        return DRAX_EINVAL;
+    journal_t *self = *out = calloc(1, sizeof *self);
     if (!self)
         return DRAX_ENOMEM;
     self->fs = *fs;
@@ -196,18 +194,30 @@ int journal_open(journal_t **out, const fs_t *fs, const char *directory,
     self->segment_bytes &= ~(uint64_t) (RECORD_ALIGN - 1);
     self->salt = options ? options->salt : 0;
     self->directory = strdup(directory);
-    int rc = self->directory ? journal_log_reserve(self, NULL, 1) : DRAX_ENOMEM;
-    if (rc == 0) {
-        self->runs[0] = (term_run_t){0, 0};
-        self->run_count = 1;
-        rc = journal_recover(self, detail, detail_size);
-    }
-    if (rc != 0) {
-        journal_close(&self);
-        return rc;
-    }
-    *out = self;
+    if (!self->directory || journal_log_reserve(self, NULL, 1) != 0)
+        return DRAX_ENOMEM;
+    self->runs[0] = (term_run_t){0, 0};
+    self->run_count = 1;
     return 0;
+}
+
+int journal_open(journal_t **out, const fs_t *fs, const char *directory,
+                 const journal_options_t *options, char *detail, size_t detail_size) {
+    *out = NULL;
+    if (detail_size > 0)
+        detail[0] = '\0';
+    journal_t *self = NULL;
+    int rc = journal_new(&self, fs, directory, options);
+    if (rc == 0)
+        rc = journal_recover(self, detail, detail_size);
+    if (rc == 0) {
+        *out = self;
+        return 0;
+    }
+    if (detail_size > 0 && detail[0] == '\0')
+        (void) snprintf(detail, detail_size, "%s: %s", directory, error_text(rc));
+    journal_close(&self);
+    return rc;
 }
 
 void journal_close(journal_t **self) {

@@ -31,7 +31,8 @@ typedef struct journal_options {
 
 /* Opens the journal in `directory`, which must exist; an empty one is a new journal (first_index 1,
  * last_index 0). `detail` gets a sentence about a failure or a repair ("" when neither).
- * DRAX_ECORRUPT, DRAX_EVERSION, DRAX_EIO, DRAX_ENOSPC, DRAX_ENOMEM. */
+ * DRAX_ECORRUPT, DRAX_EVERSION, DRAX_EIO, DRAX_ENOSPC, DRAX_ENOMEM; DRAX_EINVAL: a directory whose
+ * files would have paths beyond LIMIT_PATH_BYTES. */
 int journal_open(journal_t **out, const fs_t *fs, const char *directory,
                  const journal_options_t *options, char *detail, size_t detail_size);
 void journal_close(journal_t **self);

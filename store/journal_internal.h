@@ -87,8 +87,10 @@ struct journal {
 
 /* ---- journal_segment.c ---- */
 
+/* True when the path of every file of the journal fits; the others rely on it. */
+bool segment_directory_fits(const char *directory);
 /* Path of a segment, by sequence. `out` holds LIMIT_PATH_BYTES. */
-int segment_path(const journal_t *self, uint64_t sequence, char *out);
+void segment_path(const journal_t *self, uint64_t sequence, char *out);
 void segment_destroy(const journal_t *self, segment_t **segment);
 /* Makes the file for `sequence` with `capacity` bytes of zeros, durable with its name; uses the
  * spare when that has the size. Sets `full` as it goes. */
@@ -114,7 +116,7 @@ void log_apply(journal_t *self, segment_t *segment, uint64_t offset, const recor
 /* The first `count` segments leave the array (their files are the caller's); the log begins after
  * them. */
 void log_drop(journal_t *self, size_t count);
-/* Stamp of entry `index`; 0 when there is none. */
+/* Stamp of entry `index`, at most last_index; 0 when it is before the log. */
 int log_time_at(journal_t *self, uint64_t index, uint64_t *time_ms);
 
 /* ---- journal_batch.c ---- */

@@ -65,7 +65,7 @@ int journal_read(journal_t *self, uint64_t from, uint64_t max_bytes, entries_t *
 
 int log_time_at(journal_t *self, uint64_t index, uint64_t *time_ms) {
     *time_ms = 0;
-    if (index < journal_first_index(self) || index > self->last_index)
+    if (index < journal_first_index(self))
         return 0;
     reader_t reader = {.journal = self, .piece = READ_PIECE_MIN_BYTES};
     record_t record;
@@ -88,8 +88,7 @@ static int entry_read(const record_t *record, const uint8_t *body, entries_t *ou
         entry.config = calloc(1, sizeof *entry.config);
         if (!entry.config)
             return DRAX_ENOMEM;
-        rc = codec_config_decode(entry.config, (slice_t){body, record->length});
-        if (rc != 0 && rc != DRAX_ENOMEM)
+        if (codec_config_decode(entry.config, (slice_t){body, record->length}) != 0)
             rc = DRAX_ECORRUPT;
     } else if (entry.kind == ENTRY_BLOCK || record->length > 0) {
         entry.payload = payload_copy(body, record->length);
@@ -108,13 +107,15 @@ static bool segment_live(const segment_t *segment) {
     return segment->first <= segment->last;
 }
 
+/* The segment of a live entry. */
 static segment_t *segment_of(const journal_t *self, uint64_t index) {
-    for (size_t i = self->segment_count; i-- > 0;) {
-        segment_t *segment = self->segments[i];
-        if (segment_live(segment) && index >= segment->first && index <= segment->last)
-            return segment;
+    size_t i = self->segment_count - 1;
+    while (!segment_live(self->segments[i]) || self->segments[i]->first > index) {
+        assert(i > 0);
+        i--;
     }
-    return NULL;
+    assert(index <= self->segments[i]->last);
+    return self->segments[i];
 }
 
 /* The last point at or before `index`, which is live in `segment`. */
@@ -162,11 +163,11 @@ static int reader_fill(reader_t *self, uint64_t offset, uint64_t size) {
     return 0;
 }
 
+/* One after the other, upwards. */
 static int reader_find(reader_t *self, uint64_t index, record_t *record, const uint8_t **bytes) {
     journal_t *journal = self->journal;
-    if (!self->segment || index < self->segment->first || index > self->segment->last) {
+    if (!self->segment || index > self->segment->last) {
         self->segment = segment_of(journal, index);
-        assert(self->segment);
         self->size = 0;
         self->next = 0;
     }
@@ -257,7 +258,7 @@ static void log_truncate(journal_t *self, uint64_t index, uint64_t term, uint64_
             continue;
         }
         segment->last = index;
-        while (segment->point_count > 0 && segment->points[segment->point_count - 1].index > index)
+        while (segment->points[segment->point_count - 1].index > index) /* the first one's is not */
             segment->point_count--;
         segment->point_due = true;
     }

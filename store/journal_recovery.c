@@ -74,8 +74,6 @@ int journal_recover(journal_t *self, char *detail, size_t detail_size) {
     }
     if (rc == 0 && walked == 0)
         rc = journal_create(self);
-    if (rc != 0 && detail_size > 0 && detail[0] == '\0')
-        explain(&recovery, "%s: %s", self->directory, error_text(rc));
     free(recovery.sequences);
     free(recovery.data);
     return rc;
@@ -142,9 +140,8 @@ static int sequences_list(recovery_t *self) {
 static int file_load(recovery_t *self, uint64_t sequence, fs_file_t **file) {
     journal_t *journal = self->journal;
     char path[LIMIT_PATH_BYTES];
-    int rc = segment_path(journal, sequence, path);
-    if (rc == 0)
-        rc = journal->fs.open(journal->fs.self, path, false, file);
+    segment_path(journal, sequence, path);
+    int rc = journal->fs.open(journal->fs.self, path, false, file);
     if (rc == 0)
         rc = journal->fs.size(*file, &self->size);
     if (rc == 0 && self->size > self->data_capacity) {
@@ -192,19 +189,18 @@ static void header_begin(journal_t *journal, const header_t *header) {
 static int header_take(recovery_t *self, size_t i, segment_t *segment) {
     journal_t *journal = self->journal;
     header_t header;
-    switch (header_decode(&header, self->data)) {
-    case HEADER_OTHER_VERSION:
+    header_result_t result = header_decode(&header, self->data);
+    if (result == HEADER_OTHER_VERSION) {
         explain(self, "%s/%016" PRIx64 ".seg: written in another version of the format",
                 journal->directory, segment->sequence);
         return DRAX_EVERSION;
-    case HEADER_BAD:
+    }
+    if (result == HEADER_BAD) {
         /* A journal begins with a header that is synced before anything else is written. */
         if (i == 0 && (self->count > 1 || segment->sequence != 1 ||
                        content_end(self, HEADER_BYTES) != HEADER_BYTES))
             return corrupt(self, segment->sequence, 0, "the header is damaged");
         return 1;
-    case HEADER_GOOD:
-        break;
     }
     if (header.capacity != self->size)
         return corrupt(self, segment->sequence, self->size,

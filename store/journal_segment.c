@@ -9,6 +9,7 @@
  *  2. Segments are made in ascending order and removed from either end one by one, each step
  * durable, so a gap in the sequence is never the trace of a crash.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 
 #define SPARE_NAME "spare"
 #define TEMPORARY_SUFFIX ".tmp"
+/* Longer names are nobody's here. */
+#define NAME_BYTES 64u
 
 struct journal_reserve {
     fs_t fs;
@@ -29,15 +32,19 @@ struct journal_reserve {
 static int file_zero(const fs_t *fs, fs_file_t *file, uint64_t from, uint64_t to);
 static int file_prepare(const fs_t *fs, const char *path, uint64_t size);
 
-static int path_join(const char *directory, const char *name, char *out) {
-    int length = snprintf(out, LIMIT_PATH_BYTES, "%s/%s", directory, name);
-    return length > 0 && (unsigned) length < LIMIT_PATH_BYTES ? 0 : DRAX_EINVAL;
+bool segment_directory_fits(const char *directory) {
+    return strlen(directory) + 1 + NAME_BYTES <= LIMIT_PATH_BYTES;
 }
 
-int segment_path(const journal_t *self, uint64_t sequence, char *out) {
-    char name[32];
+static void path_join(const char *directory, const char *name, char *out) {
+    int length = snprintf(out, LIMIT_PATH_BYTES, "%s/%s", directory, name);
+    assert((unsigned) length < LIMIT_PATH_BYTES);
+}
+
+void segment_path(const journal_t *self, uint64_t sequence, char *out) {
+    char name[NAME_BYTES];
     (void) snprintf(name, sizeof name, "%016llx.seg", (unsigned long long) sequence);
-    return path_join(self->directory, name, out);
+    path_join(self->directory, name, out);
 }
 
 /* Gives the file for a segment its name: the spare when it has the size, else a new one. */
@@ -45,16 +52,15 @@ static int segment_place(journal_t *self, uint64_t sequence, uint64_t capacity, 
     char from[LIMIT_PATH_BYTES];
     const fs_t *fs = &self->fs;
     bool use_spare = self->spare && capacity == self->segment_bytes;
-    int rc;
+    int rc = 0;
     if (use_spare) {
-        rc = path_join(self->directory, SPARE_NAME, from);
+        path_join(self->directory, SPARE_NAME, from);
     } else {
-        char name[32];
+        char name[NAME_BYTES];
         (void) snprintf(name, sizeof name, "%016llx" TEMPORARY_SUFFIX,
                         (unsigned long long) sequence);
-        rc = path_join(self->directory, name, from);
-        if (rc == 0)
-            rc = file_prepare(fs, from, capacity);
+        path_join(self->directory, name, from);
+        rc = file_prepare(fs, from, capacity);
         if (rc == 0 || rc == DRAX_ENOSPC)
             self->full = rc != 0;
     }
@@ -74,9 +80,8 @@ int segment_make(journal_t *self, uint64_t sequence, uint64_t base, uint64_t cap
     if (!segment)
         return DRAX_ENOMEM;
     char path[LIMIT_PATH_BYTES];
-    int rc = segment_path(self, sequence, path);
-    if (rc == 0)
-        rc = segment_place(self, sequence, capacity, path);
+    segment_path(self, sequence, path);
+    int rc = segment_place(self, sequence, capacity, path);
     if (rc == 0)
         rc = self->fs.open(self->fs.self, path, false, &segment->file);
     if (rc != 0) {
@@ -103,9 +108,8 @@ void segment_destroy(const journal_t *self, segment_t **segment) {
 
 int segment_remove(const journal_t *self, uint64_t sequence) {
     char path[LIMIT_PATH_BYTES];
-    int rc = segment_path(self, sequence, path);
-    if (rc == 0)
-        rc = self->fs.remove(self->fs.self, path);
+    segment_path(self, sequence, path);
+    int rc = self->fs.remove(self->fs.self, path);
     if (rc == DRAX_ENOTFOUND)
         rc = 0;
     return rc == 0 ? self->fs.sync_dir(self->fs.self, self->directory) : rc;
@@ -137,7 +141,8 @@ static int temporary_visit(void *hint, const char *name) {
     char *found = hint;
     size_t length = strlen(name);
     size_t suffix = strlen(TEMPORARY_SUFFIX);
-    if (length <= suffix || length >= 64 || strcmp(name + length - suffix, TEMPORARY_SUFFIX) != 0)
+    if (length <= suffix || length >= NAME_BYTES ||
+        strcmp(name + length - suffix, TEMPORARY_SUFFIX) != 0)
         return 0;
     memcpy(found, name, length + 1);
     return 1;
@@ -145,11 +150,9 @@ static int temporary_visit(void *hint, const char *name) {
 
 static int spare_tidy(journal_t *self) {
     char path[LIMIT_PATH_BYTES];
-    int rc = path_join(self->directory, SPARE_NAME, path);
-    if (rc != 0)
-        return rc;
+    path_join(self->directory, SPARE_NAME, path);
     fs_file_t *file = NULL;
-    rc = self->fs.open(self->fs.self, path, false, &file);
+    int rc = self->fs.open(self->fs.self, path, false, &file);
     if (rc == DRAX_ENOTFOUND)
         return 0;
     if (rc != 0)
@@ -165,16 +168,15 @@ static int spare_tidy(journal_t *self) {
 
 int segments_tidy(journal_t *self) {
     for (;;) {
-        char name[64];
+        char name[NAME_BYTES];
         int rc = self->fs.list(self->fs.self, self->directory, temporary_visit, name);
         if (rc < 0)
             return rc;
         if (rc == 0)
             return spare_tidy(self);
         char path[LIMIT_PATH_BYTES];
-        rc = path_join(self->directory, name, path);
-        if (rc == 0)
-            rc = self->fs.remove(self->fs.self, path);
+        path_join(self->directory, name, path);
+        rc = self->fs.remove(self->fs.self, path);
         if (rc != 0)
             return rc;
     }
@@ -190,8 +192,7 @@ journal_reserve_t *journal_reserve_begin(journal_t *self) {
         return NULL;
     job->fs = self->fs;
     job->size = self->segment_bytes;
-    int length = snprintf(job->directory, sizeof job->directory, "%s", self->directory);
-    job->code = length >= 0 && (size_t) length < sizeof job->directory ? 0 : DRAX_EINVAL;
+    memcpy(job->directory, self->directory, strlen(self->directory) + 1);
     self->reserving = true;
     return job;
 }
@@ -199,12 +200,9 @@ journal_reserve_t *journal_reserve_begin(journal_t *self) {
 void journal_reserve_run(journal_reserve_t *job) {
     char from[LIMIT_PATH_BYTES];
     char to[LIMIT_PATH_BYTES];
-    if (job->code == 0)
-        job->code = path_join(job->directory, SPARE_NAME TEMPORARY_SUFFIX, from);
-    if (job->code == 0)
-        job->code = path_join(job->directory, SPARE_NAME, to);
-    if (job->code == 0)
-        job->code = file_prepare(&job->fs, from, job->size);
+    path_join(job->directory, SPARE_NAME TEMPORARY_SUFFIX, from);
+    path_join(job->directory, SPARE_NAME, to);
+    job->code = file_prepare(&job->fs, from, job->size);
     if (job->code == 0)
         job->code = job->fs.rename(job->fs.self, from, to);
     if (job->code == 0)
@@ -249,8 +247,7 @@ static int file_prepare(const fs_t *fs, const char *path, uint64_t size) {
 }
 
 static int file_zero(const fs_t *fs, fs_file_t *file, uint64_t from, uint64_t to) {
-    if (from >= to)
-        return 0;
+    assert(from < to);
     size_t piece = to - from < JOURNAL_PIECE_BYTES ? (size_t) (to - from) : JOURNAL_PIECE_BYTES;
     uint8_t *zeros = calloc(1, piece);
     if (!zeros)

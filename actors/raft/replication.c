@@ -195,19 +195,12 @@ static void peer_flush(raft_t *self, progress_t *peer) {
         else
             progress_snapshot(peer);
     }
-    switch (peer->state) {
-    case PROGRESS_PROBE:
-        if (!peer->probe_sent)
-            probe_send(self, peer);
-        break;
-    case PROGRESS_REPLICATE:
+    if (peer->state == PROGRESS_REPLICATE)
         pipeline_send(self, peer);
-        break;
-    case PROGRESS_SNAPSHOT:
-        if (peer->offered_ms == 0)
-            offer_send(self, peer);
-        break;
-    }
+    else if (peer->state == PROGRESS_PROBE && !peer->probe_sent)
+        probe_send(self, peer);
+    else if (peer->state == PROGRESS_SNAPSHOT && peer->offered_ms == 0)
+        offer_send(self, peer);
 }
 
 static void offer_send(raft_t *self, progress_t *peer) {

@@ -84,6 +84,7 @@ static void test_new(void **state) {
     bench_t *self = *state;
     assert_int_equal(journal_first_index(self->journal), 1);
     assert_int_equal(journal_last_index(self->journal), 0);
+    assert_int_equal(journal_term_at(self->journal, 1), 0);
     assert_int_equal(journal_term(self->journal), 0);
     assert_int_equal(journal_time_ms(self->journal), 0);
     assert_int_equal(journal_term_at(self->journal, 0), 0);
@@ -174,6 +175,14 @@ static void test_bad_arguments(void **state) {
     entry.kind = (entry_kind_t) 9;
     assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
     entry_clear(&entry);
+    /* A membership without one, one that is none, and one that is too large. */
+    config_t config = {.index = 6, .count = LIMIT_MEMBERS + 1};
+    entry = (entry_t){.index = 6, .term = 1, .kind = ENTRY_CONFIG};
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
+    entry.config = &config;
+    assert_true(journal_append(self->journal, false, 0, 0, &entry, 1) != 0);
+    entry.kind = ENTRY_NOOP;
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
     entry = (entry_t){.index = 6, .kind = ENTRY_BLOCK};
     entry.payload = payload_new(LIMIT_ENTRY_BYTES + 1);
     assert_non_null(entry.payload);
@@ -246,6 +255,7 @@ static void test_compact(void **state) {
     uint64_t first = journal_first_index(self->journal);
     entries_t entries = {0};
     assert_int_equal(journal_read(self->journal, first - 1, 1, &entries), DRAX_ECOMPACTED);
+    assert_int_equal(journal_term_at(self->journal, first - 2), 0);
     model_compact(&self->model, 200);
     assert_int_equal(journal_compact(self->journal, 200), 0);
     assert_int_equal(segment_files(self), 1);
@@ -332,16 +342,79 @@ static void test_leftovers(void **state) {
     fs->close(&file);
     assert_int_equal(fs->open(fs->self, "j/spare", true, &file), 0); /* of another size */
     fs->close(&file);
-    assert_int_equal(fs->open(fs->self, "j/README", true, &file), 0);
-    fs->close(&file);
+    /* Nobody's: not a segment's name, nor a half-made one's. */
+    const char *const others[] = {
+        "j/README",
+        "j/1.seg",
+        "j/0000000000000002.segment",
+        "j/00000000000000AB.seg",
+        "j/.tmp",
+        "j/a-name-that-is-too-long-for-anything-that-this-directory-should-hold.tmp"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(fs->open(fs->self, others[i], true, &file), 0);
+        fs->close(&file);
+    }
     bench_reopen(self);
     assert_int_equal(fs_faulty_size(self->disk, "j/spare.tmp"), -1);
     assert_int_equal(fs_faulty_size(self->disk, "j/0000000000000002.tmp"), -1);
     assert_int_equal(fs_faulty_size(self->disk, "j/spare"), -1);
-    assert_int_equal(fs_faulty_size(self->disk, "j/README"), 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(fs_faulty_size(self->disk, others[i]), 0);
 }
 
-/* A different segment size from one start to the next, and entries beyond a point's distance. */
+/* A record of its own size needs a file of its own: the spare is no help, and stays. */
+static void test_full_with_a_spare(void **state) {
+    bench_t *self = *state;
+    reserve(self, 0);
+    fs_faulty_limit(self->disk, fs_faulty_used(self->disk));
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_BLOCK};
+    entry.payload = payload_new(2 * SEGMENT);
+    assert_non_null(entry.payload);
+    memset(payload_bytes(entry.payload), 1, 2 * SEGMENT);
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_ENOSPC);
+    assert_false(journal_no_space(self->journal));
+    entry_clear(&entry);
+    check(self);
+}
+
+/* Segments no smaller than what they must hold, no directory whose files' paths would not fit. */
+static void test_options(void **state) {
+    bench_t *self = *state;
+    journal_close(&self->journal);
+    const fs_t *fs = fs_faulty_fs(self->disk);
+    const journal_options_t options = {.segment_bytes = 1};
+    assert_int_equal(fs->mkdir(fs->self, "k"), 0);
+    assert_int_equal(journal_open(&self->journal, fs, "k", &options, NULL, 0), 0);
+    assert_int_equal(fs_faulty_size(self->disk, "k/0000000000000001.seg"), 4096);
+    journal_close(&self->journal);
+    char path[LIMIT_PATH_BYTES];
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(journal_open(&self->journal, fs, path, NULL, self->detail, 100), DRAX_EINVAL);
+    assert_string_not_equal(self->detail, "");
+    const journal_options_t preset = {.salt = 3};
+    assert_int_equal(fs->mkdir(fs->self, "l"), 0);
+    assert_int_equal(journal_open(&self->journal, fs, "l", &preset, NULL, 0), 0);
+    assert_int_equal(fs_faulty_size(self->disk, "l/0000000000000001.seg"), JOURNAL_SEGMENT_BYTES);
+}
+
+static void test_many_segments(void **state) {
+    bench_t *self = *state;
+    entry_t entry = {.term = 1, .kind = ENTRY_BLOCK};
+    entry.payload = payload_new(SEGMENT);
+    assert_non_null(entry.payload);
+    memset(payload_bytes(entry.payload), 1, SEGMENT);
+    for (entry.index = 1; entry.index <= 70; entry.index++) /* a segment each */
+        assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), 0);
+    entry_clear(&entry);
+    journal_close(&self->journal);
+    bench_open(self);
+    assert_int_equal(journal_last_index(self->journal), 70);
+    assert_true(segment_files(self) > 64);
+}
+
+/* A different segment size from one start to the next, and entries beyond a point's
+ * distance. */
 static void test_segment_size_changes(void **state) {
     bench_t *self = *state;
     append(self, 1, 40, 1);
@@ -415,6 +488,9 @@ int main(void) {
         CASE(test_reset),
         CASE(test_reserve),
         CASE(test_leftovers),
+        CASE(test_full_with_a_spare),
+        CASE(test_options),
+        CASE(test_many_segments),
         CASE(test_segment_size_changes),
         cmocka_unit_test(test_posix_large),
     };
