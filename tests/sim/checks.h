@@ -29,6 +29,9 @@ void checks_sent(checks_t *self, unsigned slot, actor_t actor, actor_t to,
 /* The file at `path` of the disk has been synced, without an error. Called within the turn or a
  * worker's job. */
 void checks_synced(checks_t *self, unsigned slot, const char *path);
+/* What the committed log so far must come to. */
+const struct replay *checks_replay(const checks_t *self);
+
 /* The run is over, the world is whole and quiet. */
 void checks_finish(checks_t *self);
 

@@ -1,0 +1,127 @@
+/* check_disk.c: what is durable on each slot, found by watching the disk's syncs and not by
+ * believing the storage actor: durable before acknowledged, one vote a term, nothing durable lost.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "store/journal_internal.h"
+#include "tests/sim/checks_internal.h"
+
+/* What the journal holds becomes what is durable. Only entries that differ are looked at. */
+static void durable_take(checks_t *self, unsigned slot, const journal_t *journal) {
+    slot_checks_t *at = &self->slots[slot];
+    log_terms_t *durable = &at->durable;
+    uint64_t term = journal_term(journal), vote = journal_vote(journal);
+    if (term < at->durable_term)
+        world_fail(self->world, "term goes forward", "slot %u: %llu after %llu", slot, U(term),
+                   U(at->durable_term));
+    if (term == at->durable_term && at->durable_vote && vote != at->durable_vote)
+        world_fail(self->world, "one vote a term", "slot %u votes for %llu and %llu in term %llu",
+                   slot, U(at->durable_vote), U(vote), U(term));
+    at->durable_term = term;
+    at->durable_vote = vote;
+    uint64_t first = journal_first_index(journal), last = journal_last_index(journal);
+    uint64_t was = durable->last;
+    durable->base = first - 1;
+    durable->last = last;
+    for (uint64_t index = last; index + 1 >= first; index--) {
+        uint64_t now = journal_term_at(journal, index);
+        if (index <= was && index < durable->capacity && durable->terms[index] == now)
+            break;
+        log_terms_set(durable, index, now);
+        if (index == 0)
+            break;
+    }
+    durable->last = last;
+}
+
+/* A process starts with what its predecessors made durable. */
+void check_disk_started(checks_t *self, unsigned slot) {
+    slot_checks_t *at = &self->slots[slot];
+    const journal_t *journal = world_storage(self->world, slot)->journal;
+    at->write_seq = 0;
+    if (!journal)
+        return;
+    uint64_t upto = at->durable.last;
+    if (at->replaced_from <= upto)
+        upto = at->replaced_from ? at->replaced_from - 1 : 0;
+    bool kept = upto <= journal_last_index(journal);
+    if (kept && upto + 1 >= journal_first_index(journal) && upto >= at->durable.base)
+        kept = journal_term_at(journal, upto) == log_terms_at(&at->durable, upto);
+    if (!kept)
+        world_fail(self->world, "durable survives",
+                   "slot %u starts with %llu..%llu, without its durable entry %llu/%llu", slot,
+                   U(journal_first_index(journal)), U(journal_last_index(journal)), U(upto),
+                   U(log_terms_at(&at->durable, upto)));
+    at->replaced_from = UINT64_MAX;
+    durable_take(self, slot, journal);
+}
+
+void check_disk_write(checks_t *self, unsigned slot, const message_write_t *write) {
+    slot_checks_t *at = &self->slots[slot];
+    if (write->seq)
+        at->write_seq = write->seq;
+    if (write->entries.count && write->entries.items[0].index < at->replaced_from)
+        at->replaced_from = write->entries.items[0].index;
+}
+
+void check_disk_snapshot(checks_t *self, unsigned slot) {
+    self->slots[slot].replaced_from = 0;
+}
+
+void check_disk_turn(checks_t *self, unsigned slot) {
+    slot_checks_t *at = &self->slots[slot];
+    const struct storage_actor *storage = world_storage(self->world, slot);
+    if (storage->seq_durable == at->write_seq && !storage->staging.active && !storage->install_due)
+        at->replaced_from = UINT64_MAX;
+}
+
+/* Only the newest segment's sync makes an append durable: those of earlier ones come before it. */
+static bool newest_segment(const journal_t *journal, const char *path) {
+    char name[32];
+    snprintf(name, sizeof name, "%016" PRIx64 ".seg", journal_current(journal)->sequence);
+    size_t size = strlen(path), wanted = strlen(name);
+    return size >= wanted && strcmp(path + size - wanted, name) == 0;
+}
+
+void check_disk_synced(checks_t *self, unsigned slot, const char *path) {
+    const struct storage_actor *storage = world_storage(self->world, slot);
+    if (storage && storage->journal && newest_segment(storage->journal, path))
+        durable_take(self, slot, storage->journal);
+}
+
+bool check_disk_holds(const checks_t *self, unsigned slot, uint64_t index, uint64_t term) {
+    const log_terms_t *durable = &self->slots[slot].durable;
+    if (index > durable->last)
+        return false;
+    return index < durable->base || log_terms_at(durable, index) == term;
+}
+
+void check_peer_message(checks_t *self, unsigned slot, const message_t *message) {
+    const slot_checks_t *at = &self->slots[slot];
+    const char *what = NULL;
+    bool voted_for = at->durable_term > message->term;
+    switch (message->kind) {
+    case MESSAGE_VOTE:
+        if (!voted_for && (at->durable_term != message->term || at->durable_vote != message->from))
+            what = "asks for votes, its own is not durable";
+        break;
+    case MESSAGE_VOTE_RESULT:
+        if (message->vote_result.granted && !voted_for &&
+            (at->durable_term != message->term || at->durable_vote != message->to))
+            what = "grants a vote that is not durable";
+        break;
+    case MESSAGE_APPEND_RESULT:
+        if (!message->append_result.rejected &&
+            (at->durable_term < message->term || at->durable.last < message->append_result.index))
+            what = "acknowledges what is not durable";
+        break;
+    default:
+        break;
+    }
+    if (what)
+        world_fail(self->world, "durable before acknowledged",
+                   "slot %u, durable: term %llu vote %llu last %llu: %s in term %llu", slot,
+                   U(at->durable_term), U(at->durable_vote), U(at->durable.last), what,
+                   U(message->term));
+}
