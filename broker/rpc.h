@@ -25,6 +25,10 @@ typedef enum {
     METHOD_ATOMIC_PUT,
     METHOD_ATOMIC_DELETE,
     METHOD_TXN,
+    METHOD_LEASE_GRANT,
+    METHOD_LEASE_KEEPALIVE,
+    METHOD_LEASE_GET,
+    METHOD_LEASE_REVOKE,
     METHOD_STATUS,
     METHOD_MEMBER_LIST,
     METHOD_MEMBER_ADD,
@@ -37,7 +41,7 @@ typedef enum {
 
 typedef enum {
     METHOD_KIND_LOCAL, /* answered by the gateway: ping, status */
-    METHOD_KIND_READ,  /* get, exists, list, range, member_list */
+    METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list */
     METHOD_KIND_WRITE, /* through the log */
     METHOD_KIND_ADMIN  /* membership and leadership, through the raft actor */
 } method_kind_t;
@@ -139,17 +143,19 @@ int txn_list_open(txn_list_t *out, slice_t list); /* DRAX_EPROTO: not an array *
 int txn_compare_next(txn_list_t *self, compare_t *out);
 int txn_operation_next(txn_list_t *self, request_t *out);
 
-/* The one command that no client sends: the keys that are due, each with the revision (index) it
- * had when storage found it due.
+/* The one command that no client sends: what is due, each as storage found it then: a key with its
+ * revision (index), a lease with how often it was renewed.
  *
- *   expire = ["expire", [[key, revision] ...]]    key = bin
+ *   expire = ["expire", [[key, revision] | [lease, renewals] ...]]    key = bin, lease = uint
  *
  * An array that begins with a string is not a message of the client protocol: request_decode
  * refuses it, so none can come in through a gateway. The state tries expire_open first,
- * request_decode when that says DRAX_EAGAIN. `count` calls of expire_add must follow expire_begin.
+ * request_decode when that says DRAX_EAGAIN. `count` calls of the two adders must follow
+ * expire_begin.
  */
 void expire_begin(buffer_t *out, size_t count);
 void expire_add(buffer_t *out, slice_t key, uint64_t revision);
+void expire_add_lease(buffer_t *out, uint64_t lease, uint64_t renewals);
 
 typedef struct expire {
     size_t count;
@@ -157,11 +163,17 @@ typedef struct expire {
     slice_t rest;
 } expire_t;
 
+typedef struct expire_item {
+    slice_t key;    /* size 0: a lease */
+    uint64_t lease; /* 0: a key */
+    uint64_t mark;  /* revision or renewals */
+} expire_item_t;
+
 /* 0: an expire command, checked to its end. DRAX_EAGAIN: something else. DRAX_EPROTO: begins like
  * one and is malformed. Slices borrow from `command`. */
 int expire_open(expire_t *out, slice_t command);
-/* 1: the next key. 0: no more. */
-int expire_next(expire_t *self, slice_t *key, uint64_t *revision);
+/* 1: the next one. 0: no more. */
+int expire_next(expire_t *self, expire_item_t *out);
 
 /* Outcome bytes. Success writes nil for the error; the caller then packs the result map. */
 void rpc_success(buffer_t *out);

@@ -228,6 +228,14 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
         wanted = "an address is a string of 1 to 255 printable characters";
         rc = addr_decode(rest, param == PARAM_ADDR ? &out->addr : &out->raft_addr);
         break;
+    case PARAM_LEASE:
+        wanted = "a lease is an integer from 1 to 2^53-1";
+        rc = uint_decode(rest, 1, LIMIT_INTEGER, &out->lease);
+        break;
+    case PARAM_TTL_MS:
+        wanted = "ttl_ms is an integer from 1 to 2^53-1";
+        rc = uint_decode(rest, 1, LIMIT_INTEGER, &out->ttl_ms);
+        break;
     case PARAM_COMPARES:
         return rpc_compares_decode(rest, &out->compares, error);
     case PARAM_THEN:

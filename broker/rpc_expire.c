@@ -21,12 +21,30 @@ void expire_add(buffer_t *out, slice_t key, uint64_t revision) {
     pack_uint(out, revision);
 }
 
-static void pair_take(unpack_t *in, slice_t *key, uint64_t *revision) {
+void expire_add_lease(buffer_t *out, uint64_t lease, uint64_t renewals) {
+    pack_array(out, 2);
+    pack_uint(out, lease);
+    pack_uint(out, renewals);
+}
+
+static bool bin_follows(slice_t rest) {
+    item_t item;
+    return unpack_item(&rest, &item) == 0 && item.type == ITEM_BIN;
+}
+
+static void item_take(unpack_t *in, expire_item_t *out) {
+    *out = (expire_item_t){0};
     unpack_arity(in, 2);
-    *key = unpack_bin(in);
-    *revision = unpack_uint(in, LIMIT_INTEGER);
-    if (key->size == 0 || key->size > LIMIT_KEY_BYTES)
-        unpack_fail(in);
+    if (bin_follows(in->rest)) {
+        out->key = unpack_bin(in);
+        if (out->key.size == 0 || out->key.size > LIMIT_KEY_BYTES)
+            unpack_fail(in);
+    } else {
+        out->lease = unpack_uint(in, LIMIT_INTEGER);
+        if (out->lease == 0)
+            unpack_fail(in);
+    }
+    out->mark = unpack_uint(in, LIMIT_INTEGER);
 }
 
 int expire_open(expire_t *out, slice_t command) {
@@ -38,18 +56,17 @@ int expire_open(expire_t *out, slice_t command) {
     out->count = unpack_array(&in, SIZE_MAX);
     out->at = 0;
     out->rest = in.rest;
-    slice_t key;
-    uint64_t revision;
+    expire_item_t item;
     for (size_t i = 0; i < out->count && in.code == 0; i++)
-        pair_take(&in, &key, &revision);
+        item_take(&in, &item);
     return unpack_end(&in);
 }
 
-int expire_next(expire_t *self, slice_t *key, uint64_t *revision) {
+int expire_next(expire_t *self, expire_item_t *out) {
     unpack_t in = unpack_begin(self->rest);
     if (self->at == self->count)
         return unpack_end(&in);
-    pair_take(&in, key, revision);
+    item_take(&in, out);
     self->rest = in.rest;
     self->at++;
     return in.code == 0 ? 1 : in.code;

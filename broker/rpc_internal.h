@@ -18,6 +18,8 @@ typedef enum {
     PARAM_ID_OR_NIL, /* may also be left out */
     PARAM_ADDR,
     PARAM_RAFT_ADDR,
+    PARAM_LEASE,
+    PARAM_TTL_MS,
     PARAM_COMPARES,
     PARAM_THEN,
     PARAM_ELSE

@@ -168,9 +168,16 @@ static int command_apply(state_t *self, slice_t command, bool internal, buffer_t
 }
 
 static int method_apply(state_t *self, const request_t *request, outcome_t *out) {
-    if (request->method == METHOD_TXN)
+    switch (request->method) {
+    case METHOD_TXN:
         return txn_apply(self, request, out);
-    return write_apply(self, request, out);
+    case METHOD_LEASE_GRANT:
+    case METHOD_LEASE_KEEPALIVE:
+    case METHOD_LEASE_REVOKE:
+        return lease_apply(self, request, out);
+    default:
+        return write_apply(self, request, out);
+    }
 }
 
 /* Once, when the request says who asks. */

@@ -11,7 +11,7 @@
 #include "broker/error.h"
 #include "store/record.h"
 
-#define HEAD_BYTES (4 + 7 * 8)
+#define HEAD_BYTES (4 + 9 * 8)
 
 static void number_add(buffer_t *out, uint64_t number) {
     uint8_t bytes[8];
@@ -37,6 +37,8 @@ void meta_encode(const meta_t *self, buffer_t *out) {
     number_add(out, self->digest);
     number_add(out, self->keys);
     number_add(out, self->expiring);
+    number_add(out, self->leases);
+    number_add(out, self->granted);
     size_add(out, config.size);
     buffer_append(out, config.data, config.size);
     size_add(out, self->mark_count);
@@ -67,8 +69,9 @@ int meta_decode(meta_t *out, slice_t bytes) {
         return DRAX_ECORRUPT;
     if (be32_read(bytes.data) != META_FORMAT)
         return DRAX_EVERSION;
-    uint64_t *const fields[] = {&out->applied, &out->term, &out->revision, &out->time_ms,
-                                &out->digest,  &out->keys, &out->expiring};
+    uint64_t *const fields[] = {&out->applied,  &out->term,   &out->revision,
+                                &out->time_ms,  &out->digest, &out->keys,
+                                &out->expiring, &out->leases, &out->granted};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         *fields[i] = be64_read(bytes.data + 4 + 8 * i);
     size_t config_size = be32_read(bytes.data + HEAD_BYTES);

@@ -9,6 +9,7 @@
 
 static int get_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 static int exists_answer(state_t *self, const request_t *request, buffer_t *out);
+static int lease_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 static int list_answer(state_t *self, const request_t *request, buffer_t *out);
 static int range_answer(state_t *self, const request_t *request, buffer_t *out);
 static void members_answer(state_t *self, buffer_t *out);
@@ -35,6 +36,9 @@ int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buff
     case METHOD_RANGE:
         rc = range_answer(self, request, out);
         break;
+    case METHOD_LEASE_GET:
+        rc = lease_answer(self, request, time_ms, out);
+        break;
     case METHOD_MEMBER_LIST:
         members_answer(self, out);
         break;
@@ -51,6 +55,12 @@ static void revision_write(state_t *self, buffer_t *out) {
     pack_uint(out, self->meta.revision);
 }
 
+/* What is due but not expired yet is still there: at least 1. */
+static void ttl_write(uint64_t due_ms, uint64_t time_ms, buffer_t *out) {
+    pack_str(out, "ttl_ms");
+    pack_uint(out, due_ms > time_ms ? due_ms - time_ms : 1);
+}
+
 static int get_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out) {
     user_t user;
     int rc = user_load(self, request->key, &user);
@@ -62,7 +72,7 @@ static int get_answer(state_t *self, const request_t *request, uint64_t time_ms,
     }
     const record_t *record = &user.record;
     rpc_success(out);
-    pack_map(out, 4u + (record->due_ms != 0) + (record->lease != 0));
+    pack_map(out, 4u + (record->due_ms != 0) + 2u * (record->lease != 0));
     pack_str(out, "key");
     pack_key(out, request->key.data, request->key.size);
     pack_str(out, "value");
@@ -70,15 +80,39 @@ static int get_answer(state_t *self, const request_t *request, uint64_t time_ms,
     pack_str(out, "index");
     pack_uint(out, record->index);
     revision_write(self, out);
-    if (record->due_ms) {
-        /* A key that is due but not expired yet is still there: at least 1. */
-        pack_str(out, "ttl_ms");
-        pack_uint(out, record->due_ms > time_ms ? record->due_ms - time_ms : 1);
+    if (record->due_ms)
+        ttl_write(record->due_ms, time_ms, out);
+    if (!record->lease)
+        return 0;
+    lease_use_t use;
+    rc = lease_load(self, record->lease, &use);
+    if (rc)
+        return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
+    ttl_write(use.lease.due_ms, time_ms, out);
+    pack_str(out, "lease");
+    pack_uint(out, use.id);
+    return 0;
+}
+
+static int lease_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out) {
+    lease_use_t use;
+    int rc = lease_load(self, request->lease, &use);
+    if (rc == DRAX_ENOTFOUND) {
+        rpc_failure(out, RPC_LEASE_NOT_FOUND, "there is no such lease");
+        return 0;
     }
-    if (record->lease) {
-        pack_str(out, "lease");
-        pack_uint(out, record->lease);
-    }
+    if (rc)
+        return rc;
+    rpc_success(out);
+    pack_map(out, 5);
+    pack_str(out, "lease");
+    pack_uint(out, use.id);
+    ttl_write(use.lease.due_ms, time_ms, out);
+    pack_str(out, "granted_ms");
+    pack_uint(out, use.lease.ttl_ms);
+    pack_str(out, "keys");
+    pack_uint(out, use.lease.keys);
+    revision_write(self, out);
     return 0;
 }
 

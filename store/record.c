@@ -55,6 +55,23 @@ void record_key_answer(record_key_t *out, slice_t client, uint64_t seq) {
     key_add_number(out, seq);
 }
 
+void record_key_lease(record_key_t *out, uint64_t lease) {
+    key_begin(out, PREFIX_LEASE);
+    key_add_number(out, lease);
+}
+
+void record_key_lease_key(record_key_t *out, uint64_t lease, slice_t key) {
+    key_begin(out, PREFIX_LEASE_KEY);
+    key_add_number(out, lease);
+    key_add(out, key);
+}
+
+void record_key_lease_due(record_key_t *out, uint64_t due_ms, uint64_t lease) {
+    key_begin(out, PREFIX_LEASE_DUE);
+    key_add_number(out, due_ms);
+    key_add_number(out, lease);
+}
+
 void record_key_due(record_key_t *out, uint64_t due_ms, slice_t key) {
     key_begin(out, PREFIX_DUE);
     key_add_number(out, due_ms);
@@ -95,12 +112,36 @@ int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq) {
     return rest.size && *seq == 0 ? DRAX_ECORRUPT : 0;
 }
 
-int record_key_due_parse(slice_t key, uint64_t *due_ms, slice_t *user_key) {
-    if (key.size < 9 || key.data[0] != PREFIX_DUE)
+/* A prefix, a number, and a rest that is not empty. */
+static int numbered_parse(slice_t key, char prefix, uint64_t *number, slice_t *rest) {
+    if (key.size < 10 || key.data[0] != prefix)
         return DRAX_ECORRUPT;
-    *due_ms = be64_read(key.data + 1);
-    *user_key = (slice_t){key.data + 9, key.size - 9};
+    *number = be64_read(key.data + 1);
+    *rest = (slice_t){key.data + 9, key.size - 9};
     return 0;
+}
+
+int record_key_due_parse(slice_t key, uint64_t *due_ms, slice_t *user_key) {
+    return numbered_parse(key, PREFIX_DUE, due_ms, user_key);
+}
+
+int record_key_lease_key_parse(slice_t key, uint64_t *lease, slice_t *user_key) {
+    return numbered_parse(key, PREFIX_LEASE_KEY, lease, user_key);
+}
+
+int record_key_lease_due_parse(slice_t key, uint64_t *due_ms, uint64_t *lease) {
+    slice_t rest;
+    if (numbered_parse(key, PREFIX_LEASE_DUE, due_ms, &rest) || rest.size != 8)
+        return DRAX_ECORRUPT;
+    *lease = be64_read(rest.data);
+    return 0;
+}
+
+int record_key_lease_parse(slice_t key, uint64_t *lease) {
+    if (key.size != 9 || key.data[0] != PREFIX_LEASE)
+        return DRAX_ECORRUPT;
+    *lease = be64_read(key.data + 1);
+    return *lease ? 0 : DRAX_ECORRUPT;
 }
 
 int record_key_used_parse(slice_t key, uint64_t *used_ms, slice_t *client) {
@@ -171,6 +212,22 @@ uint64_t record_hash_plain(slice_t key, slice_t value) {
     return XXH3_64bits_withSeed(value.data, value.size, XXH3_64bits(key.data, key.size));
 }
 
+int lease_parse(slice_t bytes, lease_t *out) {
+    uint64_t numbers[4];
+    if (numbers_parse(bytes, LEASE_BYTES, numbers, 4))
+        return DRAX_ECORRUPT;
+    *out = (lease_t){
+        .ttl_ms = numbers[0], .due_ms = numbers[1], .renewals = numbers[2], .keys = numbers[3]};
+    return 0;
+}
+
+void lease_write(const lease_t *self, uint8_t out[LEASE_BYTES]) {
+    be64_write(out, self->ttl_ms);
+    be64_write(out + 8, self->due_ms);
+    be64_write(out + 16, self->renewals);
+    be64_write(out + 24, self->keys);
+}
+
 int origin_parse(slice_t bytes, origin_t *out) {
     uint64_t numbers[2];
     if (numbers_parse(bytes, ORIGIN_BYTES, numbers, 2))
@@ -217,7 +274,7 @@ int answer_parse(slice_t bytes, answer_t *out) {
         return DRAX_ECORRUPT;
     out->index = be64_read(bytes.data + 9);
     out->revision = be64_read(bytes.data + 17);
-    out->deleted = be64_read(bytes.data + 25);
+    out->number = be64_read(bytes.data + 25);
     return 0;
 }
 
@@ -234,5 +291,5 @@ void answer_write(const answer_t *self, uint8_t *out) {
     }
     be64_write(out + 9, self->index);
     be64_write(out + 17, self->revision);
-    be64_write(out + 25, self->deleted);
+    be64_write(out + 25, self->number);
 }

@@ -3,25 +3,29 @@
  * Owns: bytes of keys and records, and their hashes. Knows nothing of overlays, stores or rules.
  *
  *   store   = pair*                        all numbers are big-endian
- *   pair    = "k" key -> user              a user's key
+ *   pair    = "d" due_ms:u64 lease:u64 -> "" derived: leases by when they are due
+ *           | "k" key -> user              a user's key
+ *           | "l" lease:u64 -> lease       a lease
  *           | "m" -> meta                  see meta.h
  *           | "o" node:u64 -> origin       blocks of a node's gateway
  *           | "s" client -> session        exactly once: a client
  *           | "s" client seq:u64 -> answer its answer to one request
  *           | "t" due_ms:u64 key -> ""     derived: keys by when they are due
  *           | "u" used_ms:u64 client -> "" derived: sessions by their last use
+ *           | "x" lease:u64 key -> ""      derived: keys by their lease
  *   client  = length:u8 byte{length}
  *   user    = index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value
+ *   lease   = ttl_ms:u64 due_ms:u64 renewals:u64 keys:u64
  *   origin  = boot:u64 last:u64
  *   session = used_ms:u64 count:u64 low:u64 high:u64 floor:u64
- *   answer  = arguments:u64 code:u8 index:u64 revision:u64 deleted:u64
+ *   answer  = arguments:u64 code:u8 index:u64 revision:u64 number:u64
  *           | arguments:u64 255:u8 outcome     of a method whose answer the request does not tell
  *
- * k, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
- * carries them alone. t and u follow from them.
+ * k, l, o and s are the replicated state: the digest is the sum of their hashes, and a snapshot
+ * carries them alone. The others follow from them.
  *
  *   hash of k  = XXH3(value, seed XXH3(first 40 bytes of the record, seed XXH3(pair key)))
- *   hash of o, s = XXH3(record, seed XXH3(pair key))
+ *   hash of l, o, s = XXH3(record, seed XXH3(pair key))
  */
 #ifndef DRAX_STORE_RECORD_H
 #define DRAX_STORE_RECORD_H
@@ -29,12 +33,15 @@
 #include "broker/limits.h"
 #include "store/kv.h"
 
+#define PREFIX_LEASE_DUE 'd'
 #define PREFIX_USER 'k'
+#define PREFIX_LEASE 'l'
 #define PREFIX_META 'm'
 #define PREFIX_ORIGIN 'o'
 #define PREFIX_SESSION 's'
 #define PREFIX_DUE 't'
 #define PREFIX_USED 'u'
+#define PREFIX_LEASE_KEY 'x'
 
 /* ---- keys ---- */
 
@@ -54,14 +61,20 @@ void record_key_user(record_key_t *out, slice_t key);
 void record_key_origin(record_key_t *out, uint64_t node);
 void record_key_session(record_key_t *out, slice_t client);
 void record_key_answer(record_key_t *out, slice_t client, uint64_t seq);
+void record_key_lease(record_key_t *out, uint64_t lease);
+void record_key_lease_key(record_key_t *out, uint64_t lease, slice_t key);
 void record_key_due(record_key_t *out, uint64_t due_ms, slice_t key);
+void record_key_lease_due(record_key_t *out, uint64_t due_ms, uint64_t lease);
 void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client);
 
 /* Readers, of a pair's key: DRAX_ECORRUPT when it is not of that kind. Slices borrow from `key`. */
 int record_key_origin_parse(slice_t key, uint64_t *node);
 /* The key of a session (`*seq` 0) or of an answer. */
 int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq);
+int record_key_lease_parse(slice_t key, uint64_t *lease);
+int record_key_lease_key_parse(slice_t key, uint64_t *lease, slice_t *user_key);
 int record_key_due_parse(slice_t key, uint64_t *due_ms, slice_t *user_key);
+int record_key_lease_due_parse(slice_t key, uint64_t *due_ms, uint64_t *lease);
 int record_key_used_parse(slice_t key, uint64_t *used_ms, slice_t *client);
 
 /* ---- records ---- */
@@ -83,6 +96,18 @@ int record_parse(slice_t bytes, record_t *out); /* DRAX_ECORRUPT; `value` borrow
  */
 void record_write(record_t *self, slice_t key, uint8_t *out);
 uint64_t record_hash(const record_t *self, slice_t key);
+
+#define LEASE_BYTES 32u
+
+typedef struct lease {
+    uint64_t ttl_ms;   /* as granted */
+    uint64_t due_ms;   /* cluster time */
+    uint64_t renewals; /* so far */
+    uint64_t keys;     /* that live by it */
+} lease_t;
+
+int lease_parse(slice_t bytes, lease_t *out);
+void lease_write(const lease_t *self, uint8_t out[LEASE_BYTES]);
 
 #define ORIGIN_BYTES 16u
 
@@ -116,7 +141,7 @@ void session_write(const session_t *self, uint8_t out[SESSION_BYTES]);
 typedef struct answer {
     uint64_t arguments; /* hash of the request's arguments */
     uint8_t code;       /* rpc_code_t, or ANSWER_WHOLE */
-    uint64_t index, revision, deleted;
+    uint64_t index, revision, number;
     slice_t outcome; /* ANSWER_WHOLE: the answer's bytes */
 } answer_t;
 
@@ -124,7 +149,7 @@ int answer_parse(slice_t bytes, answer_t *out); /* `outcome` borrows */
 size_t answer_size(const answer_t *self);
 void answer_write(const answer_t *self, uint8_t *out); /* answer_size bytes */
 
-/* Hash of a pair of kind o or s. */
+/* Hash of a pair of kind l, o or s. */
 uint64_t record_hash_plain(slice_t key, slice_t value);
 
 /* ---- numbers ---- */

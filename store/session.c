@@ -85,14 +85,7 @@ static uint64_t arguments_hash(const request_t *request, uint64_t seed) {
     return operations_hash(request->otherwise, hash);
 }
 
-/* ---- records, with what they count for in the digest ---- */
-
-static void digest_swap(state_t *self, slice_t key, slice_t was, slice_t is) {
-    if (was.size)
-        self->meta.digest -= record_hash_plain(key, was);
-    if (is.size)
-        self->meta.digest += record_hash_plain(key, is);
-}
+/* ---- records ---- */
 
 /* Finds the session of `client`; *exists tells whether there is one. */
 static int session_load(state_t *self, slice_t client, found_t *at, session_t *out, bool *exists) {
@@ -117,7 +110,7 @@ static int session_save(state_t *self, slice_t client, const found_t *at, const 
         session_write(was, old);
     if (is)
         session_write(is, new);
-    digest_swap(self, record_key(&key), old_bytes, new_bytes);
+    state_digest_swap(self, record_key(&key), old_bytes, new_bytes);
     int rc = is ? state_pair_put(self, at, record_key(&key), new_bytes)
                 : state_pair_delete(self, at, record_key(&key));
     if (rc || (was && is && was->used_ms == is->used_ms))
@@ -169,7 +162,7 @@ static int answer_drop(state_t *self, slice_t client, session_t *session) {
     int rc = state_lookup(self, record_key(&key), &at);
     if (rc)
         return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
-    digest_swap(self, record_key(&key), at.value, (slice_t){NULL, 0});
+    state_digest_swap(self, record_key(&key), at.value, (slice_t){NULL, 0});
     rc = state_pair_delete(self, &at, record_key(&key));
     if (rc)
         return rc;
@@ -203,7 +196,7 @@ static void answer_repeat(state_t *self, const session_use_t *use, const answer_
     *out = (outcome_t){.code = (rpc_code_t) answer->code,
                        .index = answer->index,
                        .revision = answer->revision,
-                       .deleted = answer->deleted};
+                       .number = answer->number};
     if (answer->code == ANSWER_WHOLE) {
         *out = (outcome_t){.written = true};
         buffer_append(&self->outcome, answer->outcome.data, answer->outcome.size);
@@ -254,7 +247,7 @@ static int answer_add(state_t *self, const session_use_t *use, const outcome_t *
                        .code = (uint8_t) outcome->code,
                        .index = outcome->index,
                        .revision = outcome->revision,
-                       .deleted = outcome->deleted};
+                       .number = outcome->number};
     if (outcome->written) {
         answer.code = ANSWER_WHOLE;
         answer.outcome = (slice_t){self->outcome.data, self->outcome.size};
@@ -267,7 +260,7 @@ static int answer_add(state_t *self, const session_use_t *use, const outcome_t *
     if (!room)
         return DRAX_ENOMEM;
     answer_write(&answer, room);
-    digest_swap(self, record_key(&key), (slice_t){NULL, 0}, (slice_t){room, size});
+    state_digest_swap(self, record_key(&key), (slice_t){NULL, 0}, (slice_t){room, size});
     return 0;
 }
 

@@ -58,6 +58,13 @@ int state_pair_clear(state_t *self, slice_t key) {
     return state_pair_delete(self, &at, key);
 }
 
+void state_digest_swap(state_t *self, slice_t key, slice_t was, slice_t is) {
+    if (was.size)
+        self->meta.digest -= record_hash_plain(key, was);
+    if (is.size)
+        self->meta.digest += record_hash_plain(key, is);
+}
+
 int state_walk(state_t *self, merge_t *out) {
     return merge_open(out, self->overlay, self->frozen, self->kv);
 }
@@ -267,7 +274,7 @@ uint64_t state_keys(const state_t *self) {
 }
 
 bool state_has_expiries(const state_t *self) {
-    return self->meta.expiring > 0;
+    return self->meta.expiring > 0 || self->meta.leases > 0;
 }
 
 const config_t *state_config(const state_t *self) {

@@ -3,6 +3,7 @@
  *   state.c            opening, flushing, lookups, single pairs
  *   apply.c            entries, blocks and commands
  *   write.c            the methods that write keys;  txn.c   transactions
+ *   lease.c            leases and the keys on them
  *   user.c             users' keys and what follows from them: digest, counts, expiries
  *   session.c          exactly once
  *   expiry.c           what is due
@@ -12,8 +13,9 @@
  * Invariants besides those of state.h
  *  1. After an error in the middle of an entry the overlay is half an entry ahead: `failed` is set,
  * and nothing is applied or flushed any more.
- *  2. There is a due record for each key with due_ms, and no other; a used record for each session,
- * and no other; no answer without its session.
+ *  2. There is a due record for each key with due_ms and for each lease, and no other; a used
+ * record for each session, and no other; no answer without its session. Each key on a lease has its
+ * record under that lease, and the lease exists.
  */
 #ifndef DRAX_STORE_STATE_INTERNAL_H
 #define DRAX_STORE_STATE_INTERNAL_H
@@ -22,6 +24,14 @@
 #include "store/meta.h"
 #include "store/record.h"
 #include "store/state.h"
+
+/* What is due: keys by their ttl, and leases. */
+typedef enum { DUE_KEY, DUE_LEASE, DUE_KINDS } due_kind_t;
+
+typedef struct due {
+    bool known; /* first_ms is right, 0 when none is due ever; else it is not too late */
+    uint64_t first_ms;
+} due_t;
 
 struct state {
     kv_t *kv;
@@ -37,8 +47,7 @@ struct state {
     origin_t *origins; /* all of them; the records are only for the next start */
     size_t origin_count, origin_capacity;
 
-    bool due_known; /* `due_first_ms` is right; 0: no key is due ever */
-    uint64_t due_first_ms;
+    due_t dues[DUE_KINDS];
     uint64_t sweep_ms; /* no session is idle before this */
 
     uint64_t change_revision; /* what the command being applied changes is made at */
@@ -67,6 +76,8 @@ int state_pair_delete(state_t *self, const found_t *at, slice_t key);
 /* The same for pairs of which nothing is known. */
 int state_pair_set(state_t *self, slice_t key, slice_t value);
 int state_pair_clear(state_t *self, slice_t key);
+/* What a record of kind l, o or s counts for in the digest changes; size 0: there is none. */
+void state_digest_swap(state_t *self, slice_t key, slice_t was, slice_t is);
 int state_walk(state_t *self, merge_t *out); /* merge_open over the whole state */
 
 /* The origin of `node`, or NULL; borrowed until the next one is added. */
@@ -84,9 +95,14 @@ typedef struct user {
 
 /* `key` is as the client gave it. 0 (see `exists`), or an error. */
 int user_load(state_t *self, slice_t key, user_t *out);
-/* Writes the key at `revision`; due_ms 0: for ever. The user is void after this, as after a delete.
- */
-int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64_t revision);
+/* How long a key lives: until due_ms, as long as a lease, or for ever (both 0). */
+typedef struct life {
+    uint64_t due_ms, lease;
+} life_t;
+
+/* Writes the key at change_revision; its lease, if any, must exist. The user is void after this, as
+ * after a delete. `value` must not be borrowed from the state. */
+int user_put(state_t *self, user_t *user, slice_t value, life_t life);
 int user_delete(state_t *self, user_t *user);
 /* Deletes all keys that begin with `prefix`; *deleted is how many. */
 int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted);
@@ -95,14 +111,15 @@ int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted);
 
 typedef struct outcome {
     rpc_code_t code;
-    const char *text; /* static; NULL: the usual one of the code */
-    uint64_t index, revision, deleted;
+    const char *text;         /* static; NULL: the usual one of the code */
+    uint64_t index, revision; /* index: of a key, or a lease's number */
+    uint64_t number;          /* of keys deleted, or ttl_ms */
     bool written; /* its bytes stand in self->outcome already; `code` counts all the same */
 } outcome_t;
 
 void outcome_write(const outcome_t *self, const request_t *request, buffer_t *out);
 
-/* What holds for every write: its lease must exist, its lock must be held. */
+/* What holds for every write: the lock of its fence must be held. */
 rpc_code_t write_guard(const request_t *request);
 /* put, delete, delete_tree, atomic_put, atomic_delete. */
 int write_apply(state_t *self, const request_t *request, outcome_t *out);
@@ -134,11 +151,29 @@ int session_end(state_t *self, session_use_t *use, const outcome_t *outcome);
 /* Forgets a bounded number of answers of clients that have been idle for long. */
 int session_sweep(state_t *self);
 
+/* ---- leases (lease.c) ---- */
+
+typedef struct lease_use {
+    uint64_t id;
+    found_t at;
+    lease_t lease;
+} lease_use_t;
+
+/* 0, DRAX_ENOTFOUND, or an error. */
+int lease_load(state_t *self, uint64_t id, lease_use_t *out);
+/* lease_grant, lease_keepalive, lease_revoke. */
+int lease_apply(state_t *self, const request_t *request, outcome_t *out);
+/* Ends the lease; *deleted keys went with it. */
+int lease_end(state_t *self, const lease_use_t *use, uint64_t *deleted);
+/* The key moves from one lease to another; 0: none. Those that are not 0 must exist. */
+int lease_move(state_t *self, slice_t user_key, uint64_t from, uint64_t to);
+
 /* ---- expiries (expiry.c) ---- */
 
-int expiry_add(state_t *self, uint64_t due_ms, slice_t user_key);
-int expiry_remove(state_t *self, uint64_t due_ms, slice_t user_key);
-/* Deletes those of the keys named that are still at their revision, and due. */
+int expiry_add(state_t *self, due_kind_t kind, uint64_t due_ms, const record_key_t *key);
+int expiry_remove(state_t *self, due_kind_t kind, uint64_t due_ms, const record_key_t *key);
+/* Deletes those of the keys named that are still at their revision, and due; ends those of the
+ * leases that were not renewed since, and are due. */
 int expiry_apply(state_t *self, expire_t *command, outcome_t *out);
 
 #endif

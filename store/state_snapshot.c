@@ -5,8 +5,8 @@
  *   pair     = key_size:u32 value_size:u32 key value    after the meta, in the order of keys
  *
  * checksum is XXH3-64 of all that follows it; `applied` is the applied index of the whole snapshot,
- * so that chunks of two snapshots never mix. Only pairs of kinds m, k, o and s travel (record.h). A
- * chunk grows until it reaches the size asked for: it is at most one pair longer.
+ * so that chunks of two snapshots never mix. Only pairs of kinds m, k, l, o and s travel
+ * (record.h). A chunk grows until it reaches the size asked for: it is at most one pair longer.
  *
  * Invariant: `chunk_count` chunks were made; `previous` is the last of them, and the iterator
  * stands at the first pair that is in none.
@@ -49,6 +49,7 @@ static void derived_skip(kv_iterator_t *at) {
         uint8_t after;
         switch (kv_iterator_key(at).data[0]) {
         case PREFIX_USER:
+        case PREFIX_LEASE:
         case PREFIX_ORIGIN:
         case PREFIX_SESSION:
             return;

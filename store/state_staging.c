@@ -7,7 +7,7 @@
  *  1. Each chunk is one synced batch: LevelDB may lose unsynced writes from before a synced one.
  *  2. The meta record is written last, so a store that holds less than the whole snapshot has none,
  * and state_open refuses it.
- *  3. Derived records (due, used) are made from the replicated ones; what a peer says of them is
+ *  3. Derived records (d, t, u, x) are made from the replicated ones; what a peer says of them is
  * refused.
  */
 #include "store/state_snapshot.h"
@@ -26,7 +26,7 @@ struct state_staging {
     meta_t meta;
     buffer_t meta_bytes;
     buffer_t last_key; /* of the pair before; empty: none */
-    uint64_t digest, keys, expiring;
+    uint64_t digest, keys, expiring, leases;
 };
 
 /* The record derived from a replicated one, if any, goes to the batch under `key`. */
@@ -47,6 +47,24 @@ static int user_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice
         derived_put(batch, &due);
         self->expiring++;
     }
+    if (record.lease) {
+        record_key_t under;
+        record_key_lease_key(&under, record.lease, (slice_t){key.data + 1, key.size - 1});
+        derived_put(batch, &under);
+    }
+    return 0;
+}
+
+static int lease_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    uint64_t id;
+    lease_t lease;
+    if (record_key_lease_parse(key, &id) || lease_parse(value, &lease))
+        return DRAX_ECORRUPT;
+    record_key_t due;
+    record_key_lease_due(&due, lease.due_ms, id);
+    derived_put(batch, &due);
+    self->digest += record_hash_plain(key, value);
+    self->leases++;
     return 0;
 }
 
@@ -92,6 +110,8 @@ static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
     int rc = DRAX_ECORRUPT;
     if (key.data[0] == PREFIX_USER)
         rc = user_add(self, batch, key, value);
+    else if (key.data[0] == PREFIX_LEASE)
+        rc = lease_add(self, batch, key, value);
     else if (key.data[0] == PREFIX_ORIGIN)
         rc = origin_add(self, key, value);
     else if (key.data[0] == PREFIX_SESSION)
@@ -162,7 +182,7 @@ static int staging_complete(state_staging_t *self) {
         return self->failed;
     const meta_t *meta = &self->meta;
     if (!self->complete || self->digest != meta->digest || self->keys != meta->keys ||
-        self->expiring != meta->expiring)
+        self->expiring != meta->expiring || self->leases != meta->leases)
         return DRAX_ECORRUPT;
     static const uint8_t meta_key[] = {PREFIX_META};
     kv_batch_t *batch = kv_batch_new(self->kv);

@@ -73,8 +73,7 @@ static int compares_check(state_t *self, slice_t compares, bool *hold) {
 /* What a change of a key moves besides the overlay. */
 typedef struct savepoint {
     uint64_t revision, digest, keys, expiring;
-    bool due_known;
-    uint64_t due_first_ms;
+    due_t dues[DUE_KINDS];
 } savepoint_t;
 
 static savepoint_t changes_begin(state_t *self) {
@@ -84,8 +83,7 @@ static savepoint_t changes_begin(state_t *self) {
         .digest = self->meta.digest,
         .keys = self->meta.keys,
         .expiring = self->meta.expiring,
-        .due_known = self->due_known,
-        .due_first_ms = self->due_first_ms,
+        .dues = {self->dues[DUE_KEY], self->dues[DUE_LEASE]},
     };
 }
 
@@ -95,8 +93,7 @@ static void changes_undo(state_t *self, const savepoint_t *before) {
     self->meta.digest = before->digest;
     self->meta.keys = before->keys;
     self->meta.expiring = before->expiring;
-    self->due_known = before->due_known;
-    self->due_first_ms = before->due_first_ms;
+    memcpy(self->dues, before->dues, sizeof self->dues);
 }
 
 /* ---- operations ---- */

@@ -35,18 +35,24 @@ static int user_discount(state_t *self, const user_t *user) {
     if (!user->record.due_ms)
         return 0;
     self->meta.expiring--;
-    return expiry_remove(self, user->record.due_ms, user_key(user));
+    record_key_t due;
+    record_key_due(&due, user->record.due_ms, user_key(user));
+    return expiry_remove(self, DUE_KEY, user->record.due_ms, &due);
 }
 
-int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64_t revision) {
+int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
+    uint64_t revision = self->change_revision, lease = user->exists ? user->record.lease : 0;
     int rc = user_discount(self, user);
+    if (rc == 0 && lease != life.lease)
+        rc = lease_move(self, user_key(user), lease, life.lease);
     if (rc)
         return rc;
     record_t record = {
         .index = revision,
         .created = user->exists ? user->record.created : revision,
         .version = user->exists ? user->record.version + 1 : 1,
-        .due_ms = due_ms,
+        .due_ms = life.due_ms,
+        .lease = life.lease,
         .value = value,
     };
     slice_t key = record_key(&user->key);
@@ -57,14 +63,18 @@ int user_put(state_t *self, user_t *user, slice_t value, uint64_t due_ms, uint64
     record_write(&record, key, room);
     self->meta.digest += record.hash;
     self->meta.keys++;
-    if (!due_ms)
+    if (!life.due_ms)
         return 0;
     self->meta.expiring++;
-    return expiry_add(self, due_ms, user_key(user));
+    record_key_t due;
+    record_key_due(&due, life.due_ms, user_key(user));
+    return expiry_add(self, DUE_KEY, life.due_ms, &due);
 }
 
 int user_delete(state_t *self, user_t *user) {
     int rc = user_discount(self, user);
+    if (rc == 0 && user->exists && user->record.lease)
+        rc = lease_move(self, user_key(user), user->record.lease, 0);
     if (rc)
         return rc;
     return state_pair_delete(self, &user->at, record_key(&user->key));

@@ -7,13 +7,10 @@
  */
 #include "store/state_internal.h"
 
-/* What holds for every write: its lease must exist, its lock must be held. */
+#include "broker/error.h"
+
 rpc_code_t write_guard(const request_t *request) {
-    if (request->has_fence)
-        return RPC_LOCK_LOST;
-    if (request->lease)
-        return RPC_LEASE_NOT_FOUND;
-    return RPC_OK;
+    return request->has_fence ? RPC_LOCK_LOST : RPC_OK;
 }
 
 /* What the method demands of the key as it is; the contract's section "Keys and reads". */
@@ -36,18 +33,36 @@ static rpc_code_t key_check(const request_t *request, const user_t *user) {
     }
 }
 
+/* Can the key be put on the request's lease? */
+static int lease_check(state_t *self, const request_t *request, const user_t *user,
+                       rpc_code_t *code) {
+    lease_use_t use;
+    int rc = lease_load(self, request->lease, &use);
+    if (rc == DRAX_ENOTFOUND)
+        *code = RPC_LEASE_NOT_FOUND;
+    else if (rc == 0 && use.lease.keys >= LIMIT_LEASE_KEYS &&
+             !(user->exists && user->record.lease == request->lease))
+        *code = RPC_TOO_LARGE;
+    return rc == DRAX_ENOTFOUND ? 0 : rc;
+}
+
 static int key_write(state_t *self, const request_t *request, outcome_t *out) {
     user_t user;
     int rc = user_load(self, request->key, &user);
     if (rc)
+        return rc;
+    if (request->lease)
+        rc = lease_check(self, request, &user, &out->code);
+    if (rc || out->code)
         return rc;
     out->code = key_check(request, &user);
     if (out->code)
         return 0;
     uint64_t revision = self->change_revision;
     if (request->method == METHOD_PUT || request->method == METHOD_ATOMIC_PUT) {
-        uint64_t due_ms = request->ttl_ms ? self->meta.time_ms + request->ttl_ms : 0;
-        rc = user_put(self, &user, request->value, due_ms, revision);
+        life_t life = {.due_ms = request->ttl_ms ? self->meta.time_ms + request->ttl_ms : 0,
+                       .lease = request->lease};
+        rc = user_put(self, &user, request->value, life);
         out->index = revision;
     } else {
         rc = user_delete(self, &user);
@@ -60,10 +75,10 @@ static int key_write(state_t *self, const request_t *request, outcome_t *out) {
 static int tree_delete(state_t *self, const request_t *request, outcome_t *out) {
     uint8_t scratch[LIMIT_KEY_BYTES + 1];
     slice_t prefix = rpc_directory_prefix(request->key, scratch);
-    int rc = user_delete_tree(self, prefix, &out->deleted);
+    int rc = user_delete_tree(self, prefix, &out->number);
     if (rc)
         return rc;
-    if (!out->deleted) {
+    if (!out->number) {
         out->code = RPC_KEY_NOT_FOUND;
         return 0;
     }
@@ -98,6 +113,8 @@ static const char *refusal_text(rpc_code_t code) {
         return "the lock is not held under this token";
     case RPC_LEASE_NOT_FOUND:
         return "there is no such lease";
+    case RPC_TOO_LARGE:
+        return "there are too many keys on this lease";
     default:
         return "refused";
     }
@@ -127,10 +144,16 @@ void outcome_write(const outcome_t *self, const request_t *request, buffer_t *ou
         pack_map(out, 2);
         field_write(out, "index", self->index);
         break;
+    case METHOD_LEASE_GRANT:
+    case METHOD_LEASE_KEEPALIVE:
+        pack_map(out, 2);
+        field_write(out, "lease", self->index);
+        field_write(out, "ttl_ms", self->number);
+        return;
     case METHOD_DELETE_TREE:
     case METHOD_EXPIRE:
         pack_map(out, 2);
-        field_write(out, "deleted", self->deleted);
+        field_write(out, "deleted", self->number);
         break;
     default:
         pack_map(out, 1);

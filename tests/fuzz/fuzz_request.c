@@ -77,16 +77,15 @@ static void batch_check(slice_t bytes) {
 
 static int expire_check(slice_t bytes) {
     expire_t expire;
-    slice_t key;
-    uint64_t revision;
+    expire_item_t item;
     int opened = expire_open(&expire, bytes);
     if (opened != 0)
         return opened;
     for (size_t i = 0; i < expire.count; i++) {
-        int rc = expire_next(&expire, &key, &revision);
-        assert(rc == 1 && key.size > 0);
+        int rc = expire_next(&expire, &item);
+        assert(rc == 1 && (item.key.size > 0) == (item.lease == 0));
     }
-    int rc = expire_next(&expire, &key, &revision);
+    int rc = expire_next(&expire, &item);
     assert(rc == 0);
     return 0;
 }

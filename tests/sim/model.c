@@ -262,12 +262,11 @@ void model_write(model_t *self, const request_t *request, payload_t *owner, uint
 
 bool model_expire(model_t *self, const expire_t *command, uint64_t time_ms) {
     expire_t rest = *command;
-    slice_t name;
-    uint64_t index;
-    while (expire_next(&rest, &name, &index) == 1) {
-        model_key_t *key = key_find(self, name);
+    expire_item_t item; /* of keys alone: no lease was granted */
+    while (expire_next(&rest, &item) == 1) {
+        model_key_t *key = key_find(self, item.key);
         const version_t *was = version_now(key);
-        if (was && was->revision == index && was->due_ms && was->due_ms <= time_ms)
+        if (was && was->revision == item.mark && was->due_ms && was->due_ms <= time_ms)
             key_remove(self, key, CHANGE_EXPIRE);
     }
     return revision_close(self);

@@ -135,26 +135,35 @@ static void batch_round_trip(void **unused) {
 static void expire_round_trip(void **unused) {
     (void) unused;
     buffer_t bytes = {0};
-    expire_begin(&bytes, 2);
+    expire_begin(&bytes, 3);
     expire_add(&bytes, slice("a"), 17);
+    expire_add_lease(&bytes, 300, 4);
     expire_add(&bytes, slice("b/c"), LIMIT_INTEGER);
 
     expire_t expire;
-    slice_t key;
-    uint64_t revision;
+    expire_item_t item;
     assert_int_equal(expire_open(&expire, content(&bytes)), 0);
-    assert_int_equal(expire.count, 2);
-    assert_int_equal(expire_next(&expire, &key, &revision), 1);
-    slice_assert(key, "a");
-    assert_int_equal(revision, 17);
-    assert_int_equal(expire_next(&expire, &key, &revision), 1);
-    slice_assert(key, "b/c");
-    assert_true(revision == LIMIT_INTEGER);
-    assert_int_equal(expire_next(&expire, &key, &revision), 0);
+    assert_int_equal(expire.count, 3);
+    assert_int_equal(expire_next(&expire, &item), 1);
+    slice_assert(item.key, "a");
+    assert_int_equal(item.lease, 0);
+    assert_int_equal(item.mark, 17);
+    assert_int_equal(expire_next(&expire, &item), 1);
+    assert_int_equal(item.key.size, 0);
+    assert_int_equal(item.lease, 300);
+    assert_int_equal(item.mark, 4);
+    assert_int_equal(expire_next(&expire, &item), 1);
+    slice_assert(item.key, "b/c");
+    assert_true(item.mark == LIMIT_INTEGER);
+    assert_int_equal(expire_next(&expire, &item), 0);
 
     for (size_t size = 0; size < bytes.size; size++)
         assert_int_not_equal(expire_open(&expire, (slice_t){bytes.data, size}), 0);
     buffer_append(&bytes, "\x00", 1);
+    assert_int_equal(expire_open(&expire, content(&bytes)), DRAX_EPROTO);
+    buffer_reset(&bytes);
+    expire_begin(&bytes, 1);
+    expire_add_lease(&bytes, 0, 4); /* no lease has this number */
     assert_int_equal(expire_open(&expire, content(&bytes)), DRAX_EPROTO);
     buffer_free(&bytes);
 }

@@ -23,6 +23,7 @@
 
 #define KEYS 30
 #define REPEATS 8
+#define LEASES 4
 #define ENTRIES 1500
 #define COMMAND_BYTES 256
 
@@ -33,10 +34,19 @@ typedef struct model_key {
     bool there;
     unsigned value;
     uint64_t index, due_ms;
+    uint64_t lease; /* 0: none */
 } model_key_t;
+
+typedef struct model_lease {
+    uint64_t id; /* 0: never granted */
+    bool there;
+    uint64_t ttl_ms, due_ms;
+} model_lease_t;
 
 typedef struct model {
     model_key_t keys[KEYS]; /* sorted by name */
+    model_lease_t leases[LEASES];
+    uint64_t granted;
     uint64_t revision;
 } model_t;
 
@@ -76,8 +86,24 @@ static void model_tree(model_t *self, char directory) {
     self->revision += any;
 }
 
+static bool model_lease_end(model_t *self, model_lease_t *lease) {
+    bool any = false;
+    lease->there = false;
+    for (int i = 0; i < KEYS; i++) {
+        model_key_t *key = &self->keys[i];
+        if (!key->there || key->lease != lease->id)
+            continue;
+        key->there = false;
+        any = true;
+    }
+    return any;
+}
+
 static void model_expire(model_t *self, uint64_t time_ms) {
     bool any = false;
+    for (int i = 0; i < LEASES; i++)
+        if (self->leases[i].there && self->leases[i].due_ms <= time_ms)
+            any |= model_lease_end(self, &self->leases[i]);
     for (int i = 0; i < KEYS; i++) {
         model_key_t *key = &self->keys[i];
         if (!key->there || !key->due_ms || key->due_ms > time_ms)
@@ -111,6 +137,36 @@ typedef struct history {
     uint64_t seed, time_ms, block_seq, client_seq;
     char repeats[REPEATS][COMMAND_BYTES]; /* commands with client and seq, to be sent again */
 } history_t;
+
+/* Something about one of a few leases: granted, renewed, revoked, or a key put on it. */
+static void lease_random(history_t *self, model_key_t *key, unsigned value, const char *options,
+                         char out[COMMAND_BYTES]) {
+    model_t *model = &self->model;
+    model_lease_t *lease = &model->leases[random_next(&self->seed) % LEASES];
+    uint64_t ttl_ms = random_next(&self->seed) % 600 + 1;
+    uint64_t what = random_next(&self->seed) % 4;
+    if (!lease->there && lease->id % 2 == 0) { /* some are used after their end */
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"lease_grant\", [%llu, {%s}]]",
+                 (unsigned long long) ttl_ms, options);
+        *lease = (model_lease_t){++model->granted, true, ttl_ms, self->time_ms + ttl_ms};
+    } else if (what == 0) {
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"lease_keepalive\", [%llu, {%s}]]",
+                 (unsigned long long) lease->id, options);
+        lease->due_ms = self->time_ms + lease->ttl_ms;
+    } else if (what == 1) {
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"lease_revoke\", [%llu, {%s}]]",
+                 (unsigned long long) lease->id, options);
+        model->revision += lease->there && model_lease_end(model, lease);
+        lease->id += lease->id % 2; /* may be granted anew */
+    } else {
+        snprintf(out, COMMAND_BYTES, "[0, 1, \"put\", [\"%s\", \"%u\", {\"lease\": %llu, %s}]]",
+                 key->name, value, (unsigned long long) lease->id, options);
+        if (lease->there) {
+            model_put(model, key, value, 0);
+            key->lease = lease->id;
+        }
+    }
+}
 
 /* A transaction that puts two keys at one revision, and after that may be refused as a whole. */
 static void txn_random(history_t *self, model_key_t *key, unsigned value, const char *options,
@@ -149,7 +205,7 @@ static void command_random(history_t *self, char out[COMMAND_BYTES]) {
         snprintf(options, sizeof options, "\"client\": \"c\", \"seq\": %llu",
                  (unsigned long long) self->client_seq + 1);
     self->client_seq += session;
-    switch (random_next(&self->seed) % 10) {
+    switch (random_next(&self->seed) % 12) {
     case 0:
     case 1:
         snprintf(out, COMMAND_BYTES, "[0, 1, \"put\", [\"%s\", \"%u\", {%s}]]", key->name, value,
@@ -184,6 +240,10 @@ static void command_random(history_t *self, char out[COMMAND_BYTES]) {
                  (unsigned long long) (index ? index : 1), options);
         model->revision += matches;
         key->there = key->there && !matches;
+        break;
+    case 9:
+    case 10:
+        lease_random(self, key, value, options, out);
         break;
     case 8:
         txn_random(self, key, value, options, out);

@@ -32,6 +32,15 @@ static void sender_open(world_t *world, kv_t *kv, unsigned keys) {
     entry_t entry = {
         .index = 1, .term = 1, .time_ms = 5000, .kind = ENTRY_CONFIG, .config = &config};
     assert_int_equal(state_apply(world->state, &entry, &applied), 0);
+    if (keys) {
+        world_apply(world, "[0, 1, \"lease_grant\", [60000]]");
+        world_apply(world, "[0, 1, \"lease_grant\", [90000]]");
+    }
+    for (unsigned i = 0; keys && i < 10; i++) {
+        snprintf(command, sizeof command, "[0, 1, \"put\", [\"leased%u\", \"x\", {\"lease\": %u}]]",
+                 i, i % 2 + 1);
+        world_apply(world, command);
+    }
     for (unsigned i = 0; i < keys; i++) {
         snprintf(
             command, sizeof command, "[0, 1, \"put\", [\"key%u\", \"x\"*%u, {\"ttl_ms\": %s%s}]]",

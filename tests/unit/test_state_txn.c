@@ -399,6 +399,7 @@ static void refused_ones_leave_nothing(void **state) {
             assert_int_equal(state_next_expiry(world.state, &due_ms), 0);
             assert_int_equal(state_next_expiry(twin.state, &twin_due_ms), 0);
             assert_int_equal(due_ms, twin_due_ms);
+            assert_int_equal(state_has_expiries(world.state), state_has_expiries(twin.state));
             if (random_next(&seed) % 20 == 0)
                 world_flush(&world);
             if (random_next(&seed) % 10 == 0)
