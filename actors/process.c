@@ -63,6 +63,30 @@ void process_files_raise(void) {
     }
 }
 
+/* What RLIMIT_DATA counts, in bytes; 0 when it cannot be told. */
+static rlim_t data_bytes(void) {
+    unsigned long long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (!statm)
+        return 0;
+    /* size, resident, shared, text, library, data; proc(5) */
+    if (fscanf(statm, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+        pages = 0;
+    fclose(statm);
+    return (rlim_t) pages * (rlim_t) sysconf(_SC_PAGESIZE);
+}
+
+void process_memory_limit(size_t bytes) {
+    struct rlimit limit;
+    rlim_t used = data_bytes(); /* a sanitizer has terabytes of address space already */
+    if (!used || getrlimit(RLIMIT_DATA, &limit) != 0)
+        return;
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > used + bytes) {
+        limit.rlim_cur = used + bytes;
+        (void) setrlimit(RLIMIT_DATA, &limit); /* without it, the machine's memory is the limit */
+    }
+}
+
 void process_notify(const char *state) {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -76,7 +100,8 @@ void process_notify(const char *state) {
     if (fd < 0)
         return;
     socklen_t size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + length);
-    (void) sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *) &address, size);
+    (void) sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+                  (struct sockaddr *) &address, size);
     close(fd);
 }
 

@@ -33,7 +33,12 @@ int process_signal_next(int fd);
 /* As many descriptors as the system allows. */
 void process_files_raise(void);
 
-/* Tells the service manager (NOTIFY_SOCKET, sd_notify(3)) `state`, when there is one. */
+/* From here on the process may have `bytes` more of memory that is its own; beyond that it is
+ * refused, whereupon libraries abort: one process dies, not whichever the kernel picks. */
+void process_memory_limit(size_t bytes);
+
+/* Tells the service manager (NOTIFY_SOCKET, sd_notify(3)) `state`, when there is one. Never waits
+ * for it. */
 void process_notify(const char *state);
 /* Writes a newline to the --ready-fd and closes it, once. */
 void process_ready_fd(settings_t *settings);

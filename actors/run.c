@@ -5,12 +5,14 @@
 
 #include "actors/life.h"
 #include "actors/process.h"
+#include "actors/watchdog.h"
 #include "broker/error.h"
 
 typedef struct run {
     settings_t *settings;
     life_t *life;
     int signal_fd;
+    watchdog_t watchdog;
 } run_t;
 
 static int signal_read(void *hint, uint64_t now_ms) {
@@ -20,6 +22,18 @@ static int signal_read(void *hint, uint64_t now_ms) {
         life_stop(self->life, now_ms);
     }
     return 0;
+}
+
+static int beat_turn(void *hint, uint64_t now_ms) {
+    run_t *self = hint;
+    watchdog_turn(&self->watchdog, now_ms);
+    return 0;
+}
+
+static uint64_t beat_deadline(const void *hint, uint64_t now_ms) {
+    const run_t *self = hint;
+    (void) now_ms;
+    return self->watchdog.interval_ms ? self->watchdog.next_ms : UINT64_MAX;
 }
 
 static void ready(void *hint) {
@@ -40,6 +54,8 @@ static int run_life(run_t *self, actor_t actor, void *context, const log_t *log)
     int rc = life_new(&self->life, &options, detail, sizeof detail);
     if (rc == 0)
         rc = loop_add(life_loop(self->life), NULL, self->signal_fd, signal_read, self);
+    if (rc == 0)
+        rc = loop_each_turn(life_loop(self->life), beat_turn, beat_deadline, self);
     if (rc)
         log_error(log, "cannot start: %s", detail[0] ? detail : error_text(rc));
     if (rc == 0)
@@ -49,9 +65,11 @@ static int run_life(run_t *self, actor_t actor, void *context, const log_t *log)
 }
 
 int run_actor(actor_t actor, settings_t *settings, const log_t *log) {
-    run_t self = {.settings = settings, .signal_fd = process_signals(0)};
+    run_t self = {
+        .settings = settings, .signal_fd = process_signals(0), .watchdog = watchdog_asked()};
     char lock[64];
     process_files_raise();
+    process_memory_limit(LIMIT_ACTOR_BYTES);
     int code = process_home(settings, log);
     if (code)
         return code;

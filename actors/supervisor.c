@@ -4,15 +4,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "actors/child_exec.h"
 #include "actors/loop.h"
 #include "actors/process.h"
+#include "actors/watchdog.h"
 
 #define CHILDREN 3
 
@@ -22,6 +21,7 @@ typedef struct child {
     int ready_fd; /* read end; -1 once it has told, or is gone */
     bool ready;
     uint64_t ready_ms;
+    uint64_t beat_ms;  /* when it was last heard to take turns; 0: not yet in this life */
     uint64_t start_ms; /* when to start it, while it is not running */
     uint32_t backoff_ms;
 } child_t;
@@ -31,6 +31,10 @@ typedef struct supervisor {
     const log_t *log;
     child_t children[CHILDREN]; /* in the order in which they are started */
     int signal_fd;
+    int beat_fd; /* hears the children's beats; -1: there is no such socket */
+    char beat_name[WATCHDOG_NAME_BYTES];
+    watchdog_t watchdog; /* of this process, should a service manager ask for it */
+    uint64_t turn_ms;    /* when this loop last began a turn */
     bool announced;
     bool stopping;
     int exit_code;
@@ -39,57 +43,6 @@ typedef struct supervisor {
 
 /* ---- starting ---- */
 
-static void child_exec(const supervisor_t *self, const child_t *child, int ready_fd, pid_t parent) {
-    const settings_t *settings = self->settings;
-    char peers[SETTINGS_PEERS_MAX * (LIMIT_ADDR_BYTES + 1)] = "";
-    for (size_t i = 0; i < settings->peer_count; i++) {
-        size_t used = strlen(peers);
-        snprintf(peers + used, sizeof peers - used, "%s%s", i ? "," : "", settings->peers[i]);
-    }
-    char max_request[32], ready[16];
-    snprintf(max_request, sizeof max_request, "%llu",
-             (unsigned long long) settings->max_request_bytes);
-    snprintf(ready, sizeof ready, "%d", ready_fd);
-    /* Everything as flags: they win over the environment and the file. */
-    const char *argv[] = {"draxd",
-                          actor_name(child->actor),
-                          "--home",
-                          settings->home,
-                          "--addr",
-                          settings->addr,
-                          "--raft-addr",
-                          settings->raft_addr,
-                          "--advertise",
-                          settings->advertise,
-                          "--raft-advertise",
-                          settings->raft_advertise,
-                          "--max-request",
-                          max_request,
-                          "--log-level",
-                          log_level_name((log_level_t) settings->log_level),
-                          "--ready-fd",
-                          ready,
-                          peers[0] ? "--peer" : NULL,
-                          peers[0] ? peers : NULL,
-                          NULL};
-    static const char *const variables[] = {
-        "NOTIFY_SOCKET",    "DRAX_HOME",     "DRAX_ADDR",           "DRAX_RAFT_ADDR",
-        "DRAX_ADVERTISE",   "DRAX_PEER",     "DRAX_RAFT_ADVERTISE", "DRAX_CONFIG",
-        "DRAX_MAX_REQUEST", "DRAX_LOG_LEVEL"};
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
-        unsetenv(variables[i]);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    setpgid(0,
-            0); /* a terminal's Ctrl-C is for the supervisor, which stops its children in order */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(EXIT_SOFTWARE); /* the supervisor died before the line above */
-    execv("/proc/self/exe", (char *const *) argv);
-    _exit(EXIT_SOFTWARE);
-}
-
 static void child_start(supervisor_t *self, child_t *child, uint64_t now_ms) {
     int fds[2];
     pid_t pid = -1, parent = getpid();
@@ -97,7 +50,11 @@ static void child_start(supervisor_t *self, child_t *child, uint64_t now_ms) {
         pid = fork();
         if (pid == 0) {
             (void) fcntl(fds[1], F_SETFD, 0);
-            child_exec(self, child, fds[1], parent);
+            child_exec(&(child_exec_t){.settings = self->settings,
+                                       .actor = child->actor,
+                                       .ready_fd = fds[1],
+                                       .parent = parent,
+                                       .beats = self->beat_fd >= 0 ? self->beat_name : NULL});
         }
         close(fds[1]);
         if (pid < 0)
@@ -112,6 +69,7 @@ static void child_start(supervisor_t *self, child_t *child, uint64_t now_ms) {
     child->pid = pid;
     child->ready_fd = fds[0];
     child->ready = false;
+    child->beat_ms = 0;
     log_debug(self->log, "started %s pid=%d", actor_name(child->actor), (int) pid);
 }
 
@@ -189,6 +147,40 @@ static void children_reap(supervisor_t *self, uint64_t now_ms) {
                 child_exited(self, &self->children[i], status, now_ms);
 }
 
+/* ---- children that hang ---- */
+
+static void beats_read(supervisor_t *self, uint64_t now_ms) {
+    pid_t pid;
+    while (self->beat_fd >= 0 && (pid = watchdog_heard(self->beat_fd)) != 0)
+        for (int i = 0; i < CHILDREN; i++)
+            if (self->children[i].pid == pid)
+                self->children[i].beat_ms = now_ms;
+}
+
+/* While this process itself did not run (the machine was suspended, or all of the node was stopped)
+ * no child can be said to have missed a beat. */
+static void own_pause_forgive(supervisor_t *self, uint64_t now_ms) {
+    uint64_t pause_ms = self->turn_ms ? now_ms - self->turn_ms : 0;
+    self->turn_ms = now_ms;
+    if (pause_ms <= 2 * SUPERVISOR_WAIT_MS)
+        return;
+    for (int i = 0; i < CHILDREN; i++)
+        if (self->children[i].beat_ms)
+            self->children[i].beat_ms += pause_ms;
+}
+
+static void hung_kill(supervisor_t *self, uint64_t now_ms) {
+    for (int i = 0; i < CHILDREN; i++) {
+        child_t *child = &self->children[i];
+        if (!child->pid || !child->beat_ms || now_ms < child->beat_ms + SUPERVISOR_HUNG_MS)
+            continue;
+        log_error(self->log, "%s has taken no turn for %u ms: killing it", actor_name(child->actor),
+                  SUPERVISOR_HUNG_MS);
+        (void) kill(child->pid, SIGKILL);
+        child->beat_ms = 0; /* once; it is reaped when the kernel has let it go */
+    }
+}
+
 /* ---- stopping: gateway, raft, storage, each when the one before it has gone ---- */
 
 static bool stop_step(supervisor_t *self, uint64_t now_ms) {
@@ -205,8 +197,11 @@ static bool stop_step(supervisor_t *self, uint64_t now_ms) {
 /* ---- the loop ---- */
 
 static void wait_events(supervisor_t *self, uint64_t now_ms) {
+    /* Beats wake nobody: they are read once a turn. */
     struct pollfd fds[CHILDREN + 1] = {{.fd = self->signal_fd, .events = POLLIN}};
-    uint64_t at = self->stopping ? now_ms + 50 : now_ms + 1000;
+    uint64_t at = self->stopping ? now_ms + 50 : now_ms + SUPERVISOR_WAIT_MS;
+    if (self->watchdog.interval_ms && self->watchdog.next_ms < at)
+        at = self->watchdog.next_ms > now_ms ? self->watchdog.next_ms : now_ms;
     for (int i = 0; i < CHILDREN; i++) {
         child_t *child = &self->children[i];
         fds[i + 1] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
@@ -229,11 +224,15 @@ static void wait_events(supervisor_t *self, uint64_t now_ms) {
 static int supervise(supervisor_t *self) {
     for (;;) {
         uint64_t now_ms = loop_now_ms();
+        own_pause_forgive(self, now_ms);
+        watchdog_turn(&self->watchdog, now_ms);
         children_reap(self, now_ms);
+        beats_read(self, now_ms);
         if (self->stopping) {
             if (stop_step(self, now_ms))
                 return self->exit_code;
         } else {
+            hung_kill(self, now_ms);
             for (int i = 0; i < CHILDREN; i++)
                 if (!self->children[i].pid && now_ms >= self->children[i].start_ms)
                     child_start(self, &self->children[i], now_ms);
@@ -243,7 +242,7 @@ static int supervise(supervisor_t *self) {
 }
 
 int supervisor_run(settings_t *settings, const log_t *log) {
-    supervisor_t self = {.settings = settings, .log = log};
+    supervisor_t self = {.settings = settings, .log = log, .watchdog = watchdog_asked()};
     static const actor_t order[CHILDREN] = {ACTOR_STORAGE, ACTOR_RAFT, ACTOR_GATEWAY};
     for (int i = 0; i < CHILDREN; i++)
         self.children[i] = (child_t){.actor = order[i], .ready_fd = -1};
@@ -257,6 +256,9 @@ int supervisor_run(settings_t *settings, const log_t *log) {
         code = process_lock("lock", settings, log);
     if (code)
         return code;
+    self.beat_fd = watchdog_listen(self.beat_name);
+    if (self.beat_fd < 0)
+        log_warning(log, "children that hang will not be noticed: %s", strerror(errno));
     code = supervise(&self);
     if (code == 0)
         log_info(log, "stopped");

@@ -7,8 +7,9 @@
  *
  * A child that dies is started again after a pause that doubles from SUPERVISOR_BACKOFF_MIN_MS to
  * SUPERVISOR_BACKOFF_MAX_MS and begins anew once the child stayed up for SUPERVISOR_HEALTHY_MS.
- * Exits 64 and 78, and 69 before the node was ever ready, end the node with that code. Children die
- * with the supervisor (parent-death signal).
+ * A child whose loop was heard (watchdog.h) and then takes no turn for SUPERVISOR_HUNG_MS is
+ * killed, which makes it one that died. Exits 64 and 78, and 69 before the node was ever ready, end
+ * the node with that code. Children die with the supervisor (parent-death signal).
  */
 #ifndef DRAX_ACTORS_SUPERVISOR_H
 #define DRAX_ACTORS_SUPERVISOR_H

@@ -98,5 +98,8 @@
 #define SUPERVISOR_HEALTHY_MS                                                                      \
     2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
+#define SUPERVISOR_WAIT_MS 1000u     /* its own turns are no further apart */
+#define SUPERVISOR_HUNG_MS 15000u    /* a child that took no turn for so long is killed */
+#define LIMIT_ACTOR_BYTES (1u << 30) /* memory of one actor's process; more is refused it */
 
 #endif

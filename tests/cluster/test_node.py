@@ -497,6 +497,31 @@ class Alone(NodeTest):
         self.notify_wait(notify, "READY=1")
         node.call("ping", timeout=5)
 
+    def beats_check(self, notify, seconds=2):
+        """A service manager that wants a beat in every half second gets them."""
+        end = time.monotonic() + seconds
+        notify.settimeout(0.5)
+        while time.monotonic() < end:
+            self.notify_wait(notify, "WATCHDOG=1")
+
+    def test_watchdog_of_an_actor_and_of_the_supervisor(self):
+        env = {"WATCHDOG_USEC": "500000"}
+        path, notify = self.notify_socket()
+        self.start_actor("storage", self.arguments(), {"NOTIFY_SOCKET": path, **env})
+        self.notify_wait(notify, "WATCHDOG=1")  # waits for no neighbour
+        self.beats_check(notify)
+        path, notify = self.notify_socket()
+        self.node(env={"NOTIFY_SOCKET": path, **env})
+        self.beats_check(notify)
+
+    def test_no_beats_that_nobody_asked_for(self):
+        path, notify = self.notify_socket()
+        self.node(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"})
+        self.notify_wait(notify, "READY=1")
+        notify.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            notify.recv(4096)
+
     def test_an_abstract_notify_socket(self):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(notify.close)
