@@ -70,6 +70,63 @@ void entries_clear(entries_t *self) {
     memset(self, 0, sizeof *self);
 }
 
+#define BODY(field) (sizeof((message_t *) NULL)->field)
+
+static size_t body_bytes(message_kind_t kind) {
+    switch (kind) {
+    case MESSAGE_OPEN:
+    case MESSAGE_TIMEOUT_NOW:
+        return 0;
+    case MESSAGE_PRE_VOTE:
+    case MESSAGE_VOTE:
+        return BODY(vote);
+    case MESSAGE_PRE_VOTE_RESULT:
+    case MESSAGE_VOTE_RESULT:
+        return BODY(vote_result);
+    case MESSAGE_APPEND:
+        return BODY(append);
+    case MESSAGE_APPEND_RESULT:
+        return BODY(append_result);
+    case MESSAGE_HEARTBEAT:
+        return BODY(heartbeat);
+    case MESSAGE_HEARTBEAT_RESULT:
+        return BODY(heartbeat_result);
+    case MESSAGE_PROPOSE:
+    case MESSAGE_PROPOSE_REFUSED:
+    case MESSAGE_FORWARD:
+        return BODY(propose);
+    case MESSAGE_READ_INDEX:
+    case MESSAGE_READ_INDEX_RESULT:
+    case MESSAGE_READ:
+    case MESSAGE_READ_READY:
+    case MESSAGE_READ_FAILED:
+        return BODY(read);
+    case MESSAGE_HELLO:
+        return BODY(hello);
+    case MESSAGE_WRITE:
+        return BODY(write);
+    case MESSAGE_WRITTEN:
+        return BODY(written);
+    case MESSAGE_CLOCK:
+        return BODY(clock);
+    case MESSAGE_FETCH:
+    case MESSAGE_FETCHED:
+        return BODY(fetch);
+    case MESSAGE_QUERY:
+    case MESSAGE_ANSWER:
+    case MESSAGE_RESULT:
+    case MESSAGE_SKIPPED:
+    case MESSAGE_STORE_STATUS:
+        return BODY(batch);
+    default:
+        return sizeof(message_t) - offsetof(message_t, vote);
+    }
+}
+
+size_t message_bytes(message_kind_t kind) {
+    return offsetof(message_t, vote) + body_bytes(kind);
+}
+
 void message_clear(message_t *self) {
     switch (self->kind) {
     case MESSAGE_APPEND:
@@ -106,7 +163,7 @@ void message_clear(message_t *self) {
     default:
         break;
     }
-    memset(self, 0, sizeof *self);
+    memset(self, 0, message_bytes(self->kind));
 }
 
 const char *message_kind_name(message_kind_t kind) {

@@ -370,8 +370,12 @@ typedef struct message {
     };
 } message_t;
 
-/* Frees what the message owns (payloads, entries, arrays) and zeroes it. */
+/* Frees what the message owns (payloads, entries, arrays) and zeroes it, as far as its kind
+ * reaches: a message begins zeroed, and keeps its kind. */
 void message_clear(message_t *self);
+/* Bytes of a message of this kind, from its beginning; what lies behind them is never used. Most
+ * are far smaller than the largest, which hold a membership. */
+size_t message_bytes(message_kind_t kind);
 
 static inline bool message_is_peer(message_kind_t kind) {
     return kind > MESSAGE_NONE && kind < MESSAGE_PEER_LAST;

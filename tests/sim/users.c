@@ -15,7 +15,6 @@ typedef struct user {
     users_t *users;
     unsigned number;
     uint64_t connection;
-    uint32_t msgid;
     uint64_t asked_us; /* 0: nothing is under way */
 } user_t;
 
@@ -26,6 +25,7 @@ struct users {
     user_t *each;
     bool stopping;
     uint64_t operations;
+    uint32_t msgid; /* of the last request of any: replay.h wants each to have its own */
 };
 
 static void user_wake(void *hint);
@@ -51,7 +51,7 @@ static void user_ask(user_t *self) {
     char key[32] = {'k', (char) ('a' + self->number), 0};
     pack_array(&request, 4);
     pack_uint(&request, 0);
-    pack_uint(&request, ++self->msgid);
+    pack_uint(&request, ++users->msgid);
     pack_str(&request, put ? "put" : "get");
     pack_array(&request, put ? 2 : 1);
     pack_str(&request, key);

@@ -19,6 +19,9 @@
 
 #define WORLD_SLOTS 10u /* members and spare machines */
 
+/* Requests with msgids from here on are the world's own. */
+#define WORLD_MSGIDS 0xff000000u
+
 typedef struct world world_t;
 
 /* ---- time and chance ---- */

@@ -59,13 +59,26 @@ void node_grow(node_t *node, uint64_t size) {
     node->capacity = capacity;
 }
 
+static void sectors_dirty(node_t *node, uint64_t from, uint64_t to) {
+    if (node->dirty_from == node->dirty_to)
+        node->dirty_from = node->dirty_to = from;
+    node->dirty_from = from < node->dirty_from ? from : node->dirty_from;
+    node->dirty_to = to > node->dirty_to ? to : node->dirty_to;
+    memset(node->dirty + from, 1, (size_t) (to - from) * sizeof(bool));
+}
+
+static void sectors_clean(node_t *node) {
+    memset(node->dirty + node->dirty_from, 0,
+           (size_t) (node->dirty_to - node->dirty_from) * sizeof(bool));
+    node->dirty_from = node->dirty_to = 0;
+}
+
 void node_write(node_t *node, const uint8_t *data, size_t size, uint64_t offset) {
     if (size == 0)
         return;
     node_grow(node, offset + size);
     memcpy(node->data + offset, data, size);
-    for (uint64_t sector = offset / SECTOR; sector <= (offset + size - 1) / SECTOR; sector++)
-        node->dirty[sector] = true;
+    sectors_dirty(node, offset / SECTOR, (offset + size - 1) / SECTOR + 1);
     if (offset + size > node->size) {
         node->size = offset + size;
         node->size_dirty = true;
@@ -78,18 +91,18 @@ static void sector_settle(node_t *node, uint64_t sector, size_t from, size_t to)
 
 /* All of it reaches the disk. */
 void node_settle(node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++) {
+    for (uint64_t sector = node->dirty_from; sector < node->dirty_to; sector++)
         if (node->dirty[sector])
             sector_settle(node, sector, 0, SECTOR);
-        node->dirty[sector] = false;
-    }
+    if (node->capacity > 0)
+        sectors_clean(node);
     node->disk_size = node->size;
     node->size_dirty = false;
 }
 
 /* Some of it does: each sector new, old or torn. */
 void node_settle_some(node_t *node, uint64_t *random) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++) {
+    for (uint64_t sector = node->dirty_from; sector < node->dirty_to; sector++) {
         if (!node->dirty[sector])
             continue;
         uint64_t choice = fs_faulty_random(random);
@@ -113,19 +126,18 @@ void node_settle_some(node_t *node, uint64_t *random) {
 
 /* Some sectors reach the disk before anyone asks; they may still be overwritten, and lost then. */
 void node_write_back(node_t *node, uint64_t *random) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++)
+    for (uint64_t sector = node->dirty_from; sector < node->dirty_to; sector++)
         if (node->dirty[sector] && (fs_faulty_random(random) & 1) != 0)
             sector_settle(node, sector, 0, SECTOR);
 }
 
 /* What the disk has is all there is. */
 void node_restart(node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++)
-        node->dirty[sector] = false;
     node->size = node->disk_size;
     node->size_dirty = false;
     if (node->capacity == 0)
         return;
+    sectors_clean(node);
     memset(node->disk + node->size, 0, (size_t) (node->capacity - node->size));
     memcpy(node->data, node->disk, (size_t) node->capacity);
 }
@@ -134,14 +146,13 @@ void node_resize(node_t *node, uint64_t size) {
     node_grow(node, size);
     if (size < node->size) {
         memset(node->data + size, 0, (size_t) (node->size - size));
-        for (uint64_t sector = size / SECTOR; sector * SECTOR < node->size; sector++)
-            node->dirty[sector] = true;
+        sectors_dirty(node, size / SECTOR, (node->size + SECTOR - 1) / SECTOR);
     }
     node->size = size;
     node->size_dirty = true;
 }
 
 void node_forget(node_t *node) {
-    for (uint64_t sector = 0; sector < node->capacity / SECTOR; sector++)
-        node->dirty[sector] = false;
+    if (node->capacity > 0)
+        sectors_clean(node);
 }

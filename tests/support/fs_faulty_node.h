@@ -13,7 +13,8 @@ typedef struct node {
     bool directory;
     uint8_t *data, *disk; /* both `capacity` bytes, zeros beyond the size */
     uint64_t size, disk_size, capacity;
-    bool *dirty; /* one a sector */
+    bool *dirty; /* one a sector; none outside dirty_from <= sector < dirty_to */
+    uint64_t dirty_from, dirty_to;
     bool size_dirty;
 } node_t;
 

@@ -1,0 +1,23 @@
+/* counts.h: what happened in a run, or in many: the figures. */
+#ifndef DRAX_TESTS_SIM_COUNTS_H
+#define DRAX_TESTS_SIM_COUNTS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tests/sim/schedule.h"
+
+/* Nothing but uint64_t. */
+typedef struct counts {
+    uint64_t runs, steps, simulated_us, operations;
+    uint64_t messages, turns, syncs;
+    uint64_t elections, snapshots, process_crashes, power_losses, restarts, refusals, wipes;
+    uint64_t joins, removals, transfers;
+    uint64_t faults[FAULT_KINDS]; /* that took effect */
+} counts_t;
+
+void counts_add(counts_t *self, const counts_t *more);
+/* A few lines; `real_s` is how long it took. */
+void counts_print(const counts_t *self, double real_s, FILE *out);
+
+#endif
