@@ -163,6 +163,25 @@ static void test_truncated_before_written(void **state) {
     raft_destroy(&core);
 }
 
+/* What equals one leader's log need not equal the next one's: nothing of it is committed before
+ * that one has compared it, whatever commit index it speaks of. */
+static void test_verified_ends_with_the_term(void **state) {
+    (void) state;
+    raft_t *core = core_follower(3, CORE_BEGIN_MS);
+    message_t append = append_make(2, 2, CORE_LAST, 1);
+    for (uint64_t index = CORE_LAST + 1; index <= CORE_LAST + 4; index++) {
+        entry_t entry = core_entry(index, 2);
+        core_push(&append, &entry);
+    }
+    core_step(core, append);
+    core_write(core);
+    message_t probe = append_make(3, 3, CORE_LAST, 1);
+    probe.append.commit = CORE_LAST + 3;
+    core_step(core, probe);
+    assert_int_equal(raft_commit(core), CORE_LAST);
+    raft_destroy(&core);
+}
+
 /* A leader that contradicts itself within its term: what was acknowledged is spoken of no more. */
 static void test_leader_contradicts_itself(void **state) {
     (void) state;
@@ -558,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_reports_out_of_range),
         cmocka_unit_test(test_restored),
         cmocka_unit_test(test_truncated_before_written),
+        cmocka_unit_test(test_verified_ends_with_the_term),
         cmocka_unit_test(test_leader_contradicts_itself),
         cmocka_unit_test(test_membership_cut_to_none),
         cmocka_unit_test(test_fetched),
