@@ -67,16 +67,7 @@ static void status_changed(raft_actor_t *self) {
                  (unsigned long long) raft_last_index(self->core),
                  (unsigned long long) raft_commit(self->core));
     self->status_role = role;
-    /* Once the log names the members with this node among them, it knows better than the hint. */
-    const config_t *config = raft_config(self->core);
-    bool known = config_member(config, self->node) != NULL;
-    if (config->index != self->latest.index) {
-        self->previous = self->latest;
-        self->latest = *config;
-    }
-    /* A member that a change takes out, perhaps the leader, must still hear that it has our log. */
-    const config_t *extra = known ? &self->previous : &self->hint;
-    self->post->peers(self->post->self, self->node, config, extra);
+    raft_members_connect(self);
     status_send(self);
     clock_send(self);
 }
@@ -360,7 +351,7 @@ static void local_receive(raft_actor_t *self, message_t *message, uint64_t now_m
 /* A leader that was removed answers the request that did it, when it is no member any more. */
 static bool peer_known(const raft_actor_t *self, const message_t *message) {
     return self->core && message->cluster == self->cluster && message->to == self->node &&
-           (message->kind == MESSAGE_ADMIN_RESULT ||
+           (message->kind == MESSAGE_ADMIN_RESULT || message->kind == MESSAGE_MEMBERS ||
             config_member(raft_config(self->core), message->from) ||
             config_member(&self->hint, message->from));
 }
@@ -389,6 +380,9 @@ static void peer_receive(raft_actor_t *self, message_t *message, uint64_t now_ms
         break;
     case MESSAGE_ADMIN_RESULT:
         raft_admin_result(self, message);
+        break;
+    case MESSAGE_MEMBERS:
+        raft_members_receive(self, message);
         break;
     case MESSAGE_SNAPSHOT_FETCH:
         message->snapshot.peer = message->from;
@@ -453,6 +447,7 @@ static int raft_turn(void *hint, uint64_t now_ms) {
     if (self->core && now_ms >= self->status_ms) {
         self->status_ms = now_ms + RAFT_STATUS_MS;
         clock_send(self);
+        raft_members_turn(self, now_ms);
         if (self->status_commit != raft_commit(self->core))
             status_send(self);
     }

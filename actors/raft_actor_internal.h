@@ -1,4 +1,5 @@
-/* raft_actor_internal.h: the raft actor's insides, shared by raft_actor.c and raft_admin.c. */
+/* raft_actor_internal.h: the raft actor's insides, shared by raft_actor.c, raft_admin.c and
+ * raft_members.c. */
 #ifndef DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
 #define DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
 
@@ -7,6 +8,7 @@
 #include "broker/error.h"
 
 #define RAFT_STATUS_MS 100u
+#define RAFT_MEMBERS_MS 500u
 #define RAFT_STOP_MS 1500u
 #define RAFT_PULL_RETRY_MS 1000u
 #define RAFT_ADMIN_MS 3500u
@@ -40,6 +42,9 @@ struct raft_actor {
     uint64_t cluster, node;
     config_t hint;             /* peers to reach until the log names them */
     config_t latest, previous; /* memberships, as the core had them */
+    config_t told;             /* by a peer that the log does not name; count 0: none */
+    uint64_t told_by;
+    uint64_t members_ms; /* when silent peers are told again */
     uint64_t gateway_boot;
     raft_t *core;
     uint64_t
@@ -58,6 +63,11 @@ struct raft_actor {
 uint64_t raft_actor_random(raft_actor_t *self);
 void raft_actor_local(raft_actor_t *self, actor_t to, message_t *message);
 void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message);
+
+/* raft_members.c */
+void raft_members_connect(raft_actor_t *self);
+void raft_members_receive(raft_actor_t *self, const message_t *message);
+void raft_members_turn(raft_actor_t *self, uint64_t now_ms);
 
 /* raft_admin.c */
 void raft_admin_receive(raft_actor_t *self, const message_t *message, uint64_t now_ms);

@@ -210,6 +210,14 @@ static void admin_decode(decoder_t *in, message_t *message) {
     codec_config_read(&in->in, &admin->config);
 }
 
+static void members_encode(encoder_t *out, const message_t *message) {
+    codec_config_pack(out, &message->members.config);
+}
+
+static void members_decode(decoder_t *in, message_t *message) {
+    codec_config_read(&in->in, &message->members.config);
+}
+
 body_t codec_peer_body(message_kind_t kind) {
     switch (kind) {
     case MESSAGE_PRE_VOTE:
@@ -240,6 +248,8 @@ body_t codec_peer_body(message_kind_t kind) {
     case MESSAGE_ADMIN:
     case MESSAGE_ADMIN_RESULT:
         return (body_t){admin_encode, admin_decode};
+    case MESSAGE_MEMBERS:
+        return (body_t){members_encode, members_decode};
     default:
         return (body_t){NULL, NULL};
     }

@@ -186,6 +186,7 @@ const char *message_kind_name(message_kind_t kind) {
         [MESSAGE_SNAPSHOT_CHUNK] = "SNAPSHOT_CHUNK",
         [MESSAGE_ADMIN] = "ADMIN",
         [MESSAGE_ADMIN_RESULT] = "ADMIN_RESULT",
+        [MESSAGE_MEMBERS] = "MEMBERS",
         [MESSAGE_HELLO] = "HELLO",
         [MESSAGE_OPEN] = "OPEN",
         [MESSAGE_FORMAT] = "FORMAT",

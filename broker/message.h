@@ -103,6 +103,7 @@ typedef enum {
     MESSAGE_SNAPSHOT_CHUNK,    /* `snapshot`; also storage -> raft and raft -> storage */
     MESSAGE_ADMIN,             /* `admin`; also gateway -> raft */
     MESSAGE_ADMIN_RESULT,      /* `admin`; also raft -> gateway */
+    MESSAGE_MEMBERS,           /* `members`: for who may not know where the sender is */
     MESSAGE_PEER_LAST = 31,
 
     /* local: any <-> any */
@@ -250,6 +251,11 @@ typedef struct {
     config_t config;
 } message_admin_t;
 
+/* MEMBERS: the sender's latest membership. It says where to connect to, nothing more. */
+typedef struct {
+    config_t config;
+} message_members_t;
+
 typedef struct {
     actor_t actor;
     bool reply; /* an answer to a HELLO; not answered again */
@@ -358,6 +364,7 @@ typedef struct message {
         message_read_t read;
         message_snapshot_t snapshot;
         message_admin_t admin;
+        message_members_t members;
         message_hello_t hello;
         message_format_t format;
         message_opened_t opened;

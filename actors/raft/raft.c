@@ -359,6 +359,13 @@ const config_t *raft_config(const raft_t *self) {
     return config ? config : &none;
 }
 
+bool raft_peer_silent(const raft_t *self, uint64_t peer) {
+    if (self->role != RAFT_LEADER)
+        return self->role == RAFT_CANDIDATE;
+    const progress_t *progress = peer_get(self, peer);
+    return progress && self->now_ms - progress->heard_ms >= self->options.election_timeout_ms;
+}
+
 uint64_t raft_match(const raft_t *self, uint64_t peer) {
     if (self->role != RAFT_LEADER)
         return 0;

@@ -189,6 +189,9 @@ uint64_t raft_time_ms(const raft_t *self);       /* cluster time now, as far as 
 const config_t *raft_config(const raft_t *self); /* the latest in the log, in force */
 /* The peer's match index at the leader; 0 when unknown. */
 uint64_t raft_match(const raft_t *self, uint64_t peer);
+/* May `peer` not know where this node is? So for a leader that has not heard of it for an election
+ * timeout, and for every peer of a candidate. */
+bool raft_peer_silent(const raft_t *self, uint64_t peer);
 /* When the next tick is needed at the latest, in the clock of raft_tick. */
 uint64_t raft_deadline_ms(const raft_t *self);
 

@@ -254,6 +254,9 @@ static void body_random(message_t *out, uint64_t *seed) {
     case MESSAGE_ADMIN_RESULT:
         admin_random(&out->admin, seed);
         break;
+    case MESSAGE_MEMBERS:
+        config_random(&out->members.config, seed);
+        break;
     case MESSAGE_HELLO:
         out->hello.actor = (actor_t) (random_next(seed) % ACTOR_END);
         out->hello.reply = flag(seed);

@@ -529,6 +529,58 @@ static void a_node_with_peers_asks_to_join(void **state) {
     assert_int_equal(status_now(f).role, RAFT_LEARNER);
 }
 
+/* ---- where the members are ---- */
+
+static void members_come(fixture_t *f, uint64_t from, const config_t *config) {
+    message_t message = {.kind = MESSAGE_MEMBERS, .members = {.config = *config}};
+    peer_comes(f, from, &message);
+}
+
+/* What would name the new leader is in the log, which only that leader can send. */
+static void who_is_behind_is_told_where_the_leader_is(void **state) {
+    fixture_t *f = *state;
+    joined(f);
+    config_t config = members_told();
+    config.members[config.count++] = (member_t){5000, MEMBER_VOTER, "late:1", "late:2"};
+    members_come(f, 6000, &config); /* it does not say where it is itself */
+    assert_int_equal(f->post.hint.count, 3);
+    members_come(f, 5000, &config);
+    assert_int_equal(f->post.hint.count, 4);
+    assert_non_null(config_member(&f->post.hint, 5000));
+    turn(f);
+    message_t append = {.kind = MESSAGE_APPEND};
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
+    config.index = 1;
+    assert_int_equal(entries_push(&append.append.entries, &entry), 0);
+    peer_comes(f, 5000, &append);
+    turn(f);
+    assert_int_equal(f->post.config.count, 4); /* the log has come */
+    assert_null(config_member(&f->post.hint, 5000));
+}
+
+static void a_leader_tells_the_silent_where_it_is(void **state) {
+    fixture_t *f = *state;
+    leads(f);
+    learner_added(f);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_MEMBERS)); /* it may just not have answered yet */
+    f->now_ms += RAFT_ELECTION_TIMEOUT_MS;
+    turn(f);
+    message_t *told = fake_post_find(&f->post, MESSAGE_MEMBERS);
+    assert_non_null(told);
+    assert_int_equal(told->to, 44);
+    assert_int_equal(told->members.config.count, 2);
+    fake_post_skip(&f->post);
+    message_t answer = {.kind = MESSAGE_HEARTBEAT_RESULT};
+    peer_comes(f, 44, &answer);
+    f->now_ms += RAFT_ELECTION_TIMEOUT_MS - 1;
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_MEMBERS));
+    f->now_ms += RAFT_ELECTION_TIMEOUT_MS;
+    turn(f);
+    assert_non_null(fake_post_find(&f->post, MESSAGE_MEMBERS));
+}
+
 static void offer_comes(fixture_t *f) {
     message_t message = {.kind = MESSAGE_SNAPSHOT_OFFER,
                          .snapshot = {.index = 100, .snapshot_term = 1}};
@@ -654,6 +706,8 @@ int main(void) {
         T(a_member_may_ask_through_its_own_gateway),
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
+        J(who_is_behind_is_told_where_the_leader_is),
+        T(a_leader_tells_the_silent_where_it_is),
         J(a_snapshot_is_pulled_chunk_by_chunk),
         J(a_failed_snapshot_begins_again_when_offered),
         T(a_single_leader_stops_after_a_turn),
