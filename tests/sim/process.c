@@ -92,6 +92,16 @@ static void jobs_plan(process_t *self) {
 
 /* ---- a turn ---- */
 
+static void message_trace(process_t *self, const message_t *message) {
+    char text[256];
+    if (!world_tracing(self->world))
+        return;
+    message_text(message, text, sizeof text);
+    const char *from = message->actor == ACTOR_NONE ? "peer" : actor_name(message->actor);
+    world_trace(self->world, "n%u %s <- %s: %s", self->machine->slot, actor_name(self->actor), from,
+                text);
+}
+
 static void letter_receive(process_t *self, letter_t *letter, uint64_t now_ms) {
     world_t *world = self->world;
     message_t *message = &world->message;
@@ -106,11 +116,13 @@ static void letter_receive(process_t *self, letter_t *letter, uint64_t now_ms) {
         letter_open(letter, message);
         world->counts.messages++;
         message->actor = ACTOR_NONE; /* whatever it says, it is no actor of this node */
+        message_trace(self, message);
         self->ops->receive(self->self, message, now_ms);
         break;
     case LETTER_LOCAL:
         letter_open(letter, message);
         world->counts.messages++;
+        message_trace(self, message);
         local_receive(self, message, now_ms);
         break;
     }

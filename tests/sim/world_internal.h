@@ -23,6 +23,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/events.h"
 #include "tests/sim/letter.h"
+#include "tests/sim/message_text.h"
 #include "tests/sim/run.h"
 #include "tests/sim/schedule.h"
 #include "tests/sim/users.h"
