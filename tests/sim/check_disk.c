@@ -1,7 +1,7 @@
 /* check_disk.c: what is durable on each slot, found by watching the disk's syncs and not by
  * believing the storage actor: durable before acknowledged, one vote a term, nothing durable lost.
  */
-#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/journal_internal.h"
@@ -35,6 +35,14 @@ static void durable_take(checks_t *self, unsigned slot, const journal_t *journal
     durable->last = last;
 }
 
+/* How far the segment has been synced; a new one, up to its header. */
+static uint64_t *synced_of(slot_checks_t *at, uint64_t sequence) {
+    at->synced = array_room(at->synced, &at->synced_capacity, sequence + 1, sizeof *at->synced);
+    while (at->synced_count <= sequence)
+        at->synced[at->synced_count++] = HEADER_BYTES;
+    return &at->synced[sequence];
+}
+
 /* A process starts with what its predecessors made durable. */
 void check_disk_started(checks_t *self, unsigned slot) {
     slot_checks_t *at = &self->slots[slot];
@@ -54,6 +62,9 @@ void check_disk_started(checks_t *self, unsigned slot) {
                    U(journal_first_index(journal)), U(journal_last_index(journal)), U(upto),
                    U(log_terms_at(&at->durable, upto)));
     at->replaced_from = UINT64_MAX;
+    for (size_t i = 0; i < journal->segment_count; i++)
+        *synced_of(at, journal->segments[i]->sequence) = journal->segments[i]->end;
+    at->synced_before = journal_current(journal)->sequence;
     durable_take(self, slot, journal);
 }
 
@@ -76,18 +87,36 @@ void check_disk_turn(checks_t *self, unsigned slot) {
         at->replaced_from = UINT64_MAX;
 }
 
-/* Only the newest segment's sync makes an append durable: those of earlier ones come before it. */
-static bool newest_segment(const journal_t *journal, const char *path) {
-    char name[32];
-    snprintf(name, sizeof name, "%016" PRIx64 ".seg", journal_current(journal)->sequence);
-    size_t size = strlen(path), wanted = strlen(name);
-    return size >= wanted && strcmp(path + size - wanted, name) == 0;
+/* Is all that the journal wrote in files that have been synced since? Only the last segment grows.
+ */
+static bool all_synced(slot_checks_t *at, const journal_t *journal) {
+    for (size_t i = journal->segment_count; i-- > 0;) {
+        const segment_t *segment = journal->segments[i];
+        if (segment->sequence < at->synced_before)
+            break;
+        if (*synced_of(at, segment->sequence) < segment->end)
+            return false;
+    }
+    at->synced_before = journal_current(journal)->sequence;
+    return true;
 }
 
 void check_disk_synced(checks_t *self, unsigned slot, const char *path) {
+    slot_checks_t *at = &self->slots[slot];
     const struct storage_actor *storage = world_storage(self->world, slot);
-    if (storage && storage->journal && newest_segment(storage->journal, path))
-        durable_take(self, slot, storage->journal);
+    const journal_t *journal = storage ? storage->journal : NULL;
+    const char *name = strrchr(path, '/');
+    char *end;
+    uint64_t sequence = strtoull(name ? name + 1 : path, &end, 16);
+    if (!journal || strcmp(end, ".seg") != 0)
+        return;
+    size_t i = journal->segment_count;
+    while (i && journal->segments[i - 1]->sequence > sequence)
+        i--;
+    if (i && journal->segments[i - 1]->sequence == sequence)
+        *synced_of(at, sequence) = journal->segments[i - 1]->end;
+    if (all_synced(at, journal))
+        durable_take(self, slot, journal);
 }
 
 bool check_disk_holds(const checks_t *self, unsigned slot, uint64_t index, uint64_t term) {

@@ -123,14 +123,14 @@ void check_write(checks_t *self, unsigned slot, const message_write_t *write) {
     if (first > at->view.last + 1 || first <= at->view.base)
         world_fail(self->world, "log matching", "slot %u writes %llu, its log is %llu..%llu", slot,
                    U(first), U(at->view.base), U(at->view.last));
+    uint64_t chosen = log_terms_at(&self->chosen, first);
+    if (chosen && log_terms_at(&at->view, first) == chosen && entries->items[0].term != chosen)
+        world_fail(self->world, "state-machine safety",
+                   "slot %u writes %llu/%llu over %llu/%llu, which is committed", slot, U(first),
+                   U(entries->items[0].term), U(first), U(chosen));
     for (size_t i = 0; i < entries->count && !world_failed(self->world); i++) {
         const entry_t *entry = &entries->items[i];
         uint64_t before = entry->index > 1 ? log_terms_at(&at->view, entry->index - 1) : 0;
-        if (entry->index <= self->chosen.last &&
-            entry->term != log_terms_at(&self->chosen, entry->index))
-            world_fail(self->world, "state-machine safety",
-                       "slot %u writes %llu/%llu over what was committed", slot, U(entry->index),
-                       U(entry->term));
         entry_check(self, slot, entry, before);
         log_terms_set(&at->view, entry->index, entry->term);
     }
@@ -178,15 +178,26 @@ static size_t holders_count(const checks_t *self, const config_t *config, uint64
     return holders;
 }
 
+/* A membership counts from when it is in the log; but the one before it counted for what was
+ * committed earlier in the same turn. */
+static bool majority_holds(const checks_t *self, const raft_t *core, uint64_t index,
+                           uint64_t term) {
+    const raft_log_t *log = &core->log;
+    for (size_t i = log->config_count; i-- > 0 && i + 2 >= log->config_count;) {
+        const config_t *config = &log->configs[i];
+        if (holders_count(self, config, index, term) > config_voters(config) / 2)
+            return true;
+    }
+    return false;
+}
+
 /* `index` is committed for the first time. */
 static void entry_choose(checks_t *self, unsigned slot, const raft_t *core, uint64_t index) {
     uint64_t term = log_terms_at(&self->slots[slot].view, index);
-    const config_t *config = raft_config(core);
-    size_t holders = holders_count(self, config, index, term);
-    if (holders <= config_voters(config) / 2)
+    if (!majority_holds(self, core, index, term))
         world_fail(self->world, "durable before committed",
-                   "slot %u commits %llu/%llu, which %zu of %zu voters have on disk", slot,
-                   U(index), U(term), holders, config_voters(config));
+                   "slot %u commits %llu/%llu, which no majority of voters has on disk", slot,
+                   U(index), U(term));
     const known_entry_t *known = self->known_slots ? known_slot(self, index, term) : NULL;
     if (!term || !known || !known->hash) {
         world_fail(self->world, "log matching", "slot %u commits %llu/%llu, never seen", slot,
@@ -230,7 +241,7 @@ void check_raft_turn(checks_t *self, unsigned slot) {
         at->led_term = 0;
         return;
     }
-    uint64_t core = reply_mix(world_life(self->world, slot, ACTOR_RAFT), actor->cores);
+    uint64_t core = world_life(self->world, slot, ACTOR_RAFT) << 32 | actor->cores;
     if (core != at->core) {
         at->core = core;
         at->commit = 0;
@@ -249,5 +260,6 @@ void check_log_clear(checks_t *self) {
     for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
         free(self->slots[slot].view.terms);
         free(self->slots[slot].durable.terms);
+        free(self->slots[slot].synced);
     }
 }

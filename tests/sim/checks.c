@@ -54,6 +54,8 @@ void checks_wiped(checks_t *self, unsigned slot) {
     at->view.base = at->view.last = 0;
     at->durable.base = at->durable.last = 0;
     at->durable_term = at->durable_vote = 0;
+    at->synced_count = 0;
+    at->synced_before = 0;
     at->replaced_from = UINT64_MAX;
 }
 

@@ -58,7 +58,10 @@ typedef struct slot_checks {
     /* disk */
     log_terms_t durable;
     uint64_t durable_term, durable_vote;
-    uint64_t write_seq; /* of the last WRITE to the present storage */
+    uint64_t *synced; /* by a segment's sequence: up to which offset it has been synced */
+    size_t synced_count, synced_capacity;
+    uint64_t synced_before; /* all segments before this one are synced, and complete */
+    uint64_t write_seq;     /* of the last WRITE to the present storage */
     /* Entries from here on may be gone after a crash: writes that replace them are under way.
      * UINT64_MAX: none. */
     uint64_t replaced_from;

@@ -26,6 +26,7 @@ struct replay {
     size_t block_count, block_capacity;
     replayed_t *requests; /* open addressing by msgid; index 0: free */
     size_t request_count, request_slots;
+    uint64_t places;
     replay_expiry_t *expiries;
     size_t expiry_count, expiry_capacity;
 };
@@ -87,7 +88,7 @@ static void expiry_apply(replay_t *self, const expire_t *expire, slice_t command
 }
 
 static void request_apply(replay_t *self, const request_t *request, payload_t *owner) {
-    replayed_t replayed = {.index = self->applied};
+    replayed_t replayed = {.index = self->applied, .place = ++self->places};
     replayed.repeated = request->client.size &&
                         sessions_begin(self->sessions, request, self->time_ms, &replayed.answer);
     if (!replayed.repeated) {

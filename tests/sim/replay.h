@@ -35,6 +35,7 @@ uint64_t replay_revision_at(const replay_t *self, uint64_t index);
 /* What became of a request. */
 typedef struct replayed {
     uint64_t index;    /* of its entry; 0: it is not in the log, or its block did not count */
+    uint64_t place;    /* counts all commands that were applied */
     bool repeated;     /* answered by the session of an earlier request */
     uint64_t revision; /* of the store after it */
     reply_t answer;

@@ -32,7 +32,7 @@ enum {
     REPLY_ID = 1u << 14
 };
 
-typedef struct answer {
+typedef struct reply {
     uint32_t msgid;
     rpc_code_t code;
     unsigned fields;

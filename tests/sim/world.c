@@ -80,6 +80,16 @@ uint64_t world_life(const world_t *self, unsigned slot, actor_t actor) {
     return self->machines[slot].processes[actor].life;
 }
 
+uint64_t world_awake_ms(const world_t *self, unsigned slot, actor_t actor) {
+    const process_t *process = &self->machines[slot].processes[actor];
+    uint64_t to_come_us = process->paused_us > self->now_us ? process->paused_us - self->now_us : 0;
+    return (self->now_us + to_come_us - process->pauses_us) / 1000u;
+}
+
+struct checks *world_checks(const world_t *self) {
+    return self->checks;
+}
+
 /* ---- telling ---- */
 
 bool world_tracing(const world_t *self) {

@@ -74,6 +74,10 @@ const struct gateway_actor *world_gateway(const world_t *self, unsigned slot);
 unsigned world_disk(const world_t *self, unsigned slot);
 /* How often `actor` was started at `slot`. */
 uint64_t world_life(const world_t *self, unsigned slot, actor_t actor);
+/* How long `actor` has run at `slot` so far: true time, without what it was paused. Counts on over
+ * its lives. */
+uint64_t world_awake_ms(const world_t *self, unsigned slot, actor_t actor);
+struct checks *world_checks(const world_t *self);
 
 /* ---- telling ---- */
 

@@ -65,6 +65,7 @@ typedef struct process {
     uint64_t due_us, wake; /* the turn that is planned, and its number */
     uint64_t busy_us;      /* until then it is at work */
     uint64_t paused_us;    /* until then it is stopped (SIGSTOP) */
+    uint64_t pauses_us;    /* all such times, the present one to its end */
     uint64_t took_us;      /* so far in this turn */
     bool stopping;         /* SIGTERM was sent */
     bool job_planned[2];   /* of storage's flusher and reserver */

@@ -1,0 +1,231 @@
+/* users_act.c: what each kind of user does. */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/error.h"
+#include "tests/sim/users_internal.h"
+
+static stream_t *chance(user_t *self) {
+    return &self->users->random;
+}
+
+static uint32_t next_msgid(const user_t *self) {
+    return history_msgid(self->users->history);
+}
+
+static void write_send(user_t *self, link_t *link) {
+    request_t request;
+    requests_write(&self->users->requests, chance(self), next_msgid(self), &request);
+    link_request(link, &request, 0);
+}
+
+static void read_send(user_t *self, link_t *link, bool stale) {
+    request_t request;
+    requests_read(&self->users->requests, chance(self), next_msgid(self), &request);
+    request.stale = stale && request.method != METHOD_MEMBER_LIST;
+    link_request(link, &request, 0);
+}
+
+static void local_send(user_t *self, link_t *link) {
+    method_t method = stream_chance(chance(self), 500) ? METHOD_PING : METHOD_STATUS;
+    link_request(link, &(request_t){.msgid = next_msgid(self), .method = method}, 0);
+}
+
+/* ---- kinds ---- */
+
+static void mixed_act(user_t *self) {
+    link_t *link = &self->links[0];
+    if (self->flight_count)
+        return;
+    if (stream_chance(chance(self), 50))
+        link_close(link);
+    if (!link_open(link))
+        return;
+    uint64_t draw = stream_range(chance(self), 0, 100);
+    if (draw < 45)
+        write_send(self, link);
+    else if (draw < 85)
+        read_send(self, link, false);
+    else if (draw < 95)
+        read_send(self, link, true);
+    else
+        local_send(self, link);
+}
+
+static void pipeline_act(user_t *self) {
+    link_t *link = &self->links[0];
+    if (stream_chance(chance(self), 10))
+        link_close(link);
+    size_t burst = stream_range(chance(self), 1, 16);
+    if (!user_room(self, burst) || !link_open(link))
+        return;
+    for (size_t i = 0; i < burst; i++) {
+        if (stream_chance(chance(self), 850))
+            write_send(self, link);
+        else
+            read_send(self, link, false);
+    }
+}
+
+static void stale_act(user_t *self) {
+    if (self->flight_count > 1)
+        return;
+    link_t *link = &self->links[stream_range(chance(self), 0, USER_LINKS)];
+    if (stream_chance(chance(self), 20))
+        link_close(link);
+    if (!link_open(link))
+        return;
+    if (stream_chance(chance(self), 700))
+        read_send(self, link, true);
+    else
+        local_send(self, link);
+}
+
+static void pages_act(user_t *self) {
+    link_t *link = &self->links[0];
+    if (self->flight_count || !link_open(link))
+        return;
+    request_t request = {.msgid = next_msgid(self),
+                         .method = METHOD_LIST,
+                         .limit = stream_range(chance(self), 1, 5),
+                         .keys_only = stream_chance(chance(self), 500),
+                         .stale = stream_chance(chance(self), 300)};
+    request.has_after = self->after.size != 0;
+    request.after = (slice_t){self->after.data, self->after.size};
+    link_request(link, &request, 0);
+}
+
+static void wrong_act(user_t *self) {
+    link_t *link = &self->links[0];
+    if (!user_room(self, 4) || !link_open(link))
+        return;
+    link_wrong_request(link);
+    if (stream_chance(chance(self), 500))
+        read_send(self, link, false);
+    else
+        write_send(self, link);
+}
+
+/* ---- exactly once ---- */
+
+/* Sends the request of a session under a msgid of its own. */
+static void session_send(user_t *self, session_request_t *session, link_t *link) {
+    request_t request;
+    rpc_error_t error;
+    if (!user_room(self, 1) || !link_open(link))
+        return;
+    if (request_decode(payload_slice(session->payload), &request, &error) != 0)
+        return;
+    request.msgid = next_msgid(self);
+    session->attempts++;
+    link_request(link, &request, session->seq);
+}
+
+static void session_begin(user_t *self, session_request_t *session) {
+    request_t request;
+    buffer_t bytes = {0};
+    requests_write(&self->users->requests, chance(self), next_msgid(self), &request);
+    request.client = (slice_t){(const uint8_t *) self->client, strlen(self->client)};
+    request.seq = session->seq = ++self->seq;
+    request_encode(&request, &bytes);
+    session->payload = payload_copy(bytes.data, bytes.size);
+    buffer_free(&bytes);
+    session_send(self, session, &self->links[0]);
+    if (stream_chance(chance(self), 700))
+        session_send(self, session, &self->links[1]);
+}
+
+/* A seq that was answered already, with other arguments: refused. */
+static void seq_misuse(user_t *self, uint64_t seq) {
+    request_t request;
+    for (size_t i = 0; i < USER_SEQS; i++)
+        if (self->session[i].seq == seq)
+            return;
+    if (!user_room(self, 1) || !link_open(&self->links[0]))
+        return;
+    requests_write(&self->users->requests, chance(self), next_msgid(self), &request);
+    request.client = (slice_t){(const uint8_t *) self->client, strlen(self->client)};
+    request.seq = seq;
+    link_request(&self->links[0], &request, 0);
+}
+
+static void once_act(user_t *self) {
+    for (size_t i = 0; i < USER_LINKS; i++)
+        if (stream_chance(chance(self), 20))
+            link_close(&self->links[i]);
+    for (size_t i = 0; i < USER_SEQS; i++) {
+        session_request_t *session = &self->session[i];
+        if (!session->seq)
+            session_begin(self, session);
+        else if (!session->attempts)
+            session_send(self, session, &self->links[stream_range(chance(self), 0, USER_LINKS)]);
+        else if (stream_chance(chance(self), 30))
+            session_send(self, session, &self->links[stream_range(chance(self), 0, USER_LINKS)]);
+    }
+    if (self->seq && stream_chance(chance(self), 30))
+        seq_misuse(self, stream_range(chance(self), 1, self->seq));
+}
+
+static void session_answered(user_t *self, const flight_t *flight, const operation_t *operation) {
+    for (size_t i = 0; i < USER_SEQS; i++) {
+        session_request_t *session = &self->session[i];
+        if (session->seq != flight->seq)
+            continue;
+        session->attempts--;
+        bool known = operation && operation->reply.code != RPC_TIMEOUT &&
+                     operation->reply.code != RPC_UNAVAILABLE;
+        if (!known)
+            return;
+        payload_unref(&session->payload);
+        *session = (session_request_t){0};
+        return;
+    }
+}
+
+/* ---- all ---- */
+
+void user_act(user_t *self) {
+    switch (self->kind) {
+    case USER_PIPELINE:
+        pipeline_act(self);
+        break;
+    case USER_ONCE:
+        once_act(self);
+        break;
+    case USER_STALE:
+        stale_act(self);
+        break;
+    case USER_PAGES:
+        pages_act(self);
+        break;
+    case USER_WRONG:
+        wrong_act(self);
+        break;
+    default:
+        mixed_act(self);
+    }
+}
+
+void user_answered(user_t *self, const flight_t *flight, const operation_t *operation) {
+    if (flight->seq)
+        session_answered(self, flight, operation);
+    if (self->kind != USER_PAGES || !operation)
+        return;
+    buffer_reset(&self->after);
+    if (operation->reply.more)
+        buffer_append(&self->after, operation->reply.last.data, operation->reply.last.size);
+}
+
+void user_init(user_t *self, unsigned number) {
+    static const user_kind_t kinds[] = {USER_MIXED, USER_ONCE,  USER_PIPELINE, USER_MIXED,
+                                        USER_STALE, USER_PAGES, USER_WRONG,    USER_ONCE};
+    self->number = number;
+    self->kind = kinds[number % (sizeof kinds / sizeof *kinds)];
+    snprintf(self->client, sizeof self->client, "user-%u", number);
+}
+
+void user_clear(user_t *self) {
+    for (size_t i = 0; i < USER_SEQS; i++)
+        payload_unref(&self->session[i].payload);
+    buffer_free(&self->after);
+}
