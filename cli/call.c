@@ -18,7 +18,7 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
              uint64_t seq) {
     *out = NULL;
     size_t size = 0;
-    for (size_t i = 0; i < spec->param_count; i++) {
+    for (size_t i = 0; !spec->packed.data && i < spec->param_count; i++) {
         if (!spec->params[i].bytes.data && spec->params[i].bytes.size > 0)
             return DRAX_ERR_USAGE;
         /* Each alone, so that the sum cannot overflow. A server may drop the connection for more.
@@ -27,7 +27,7 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
             return DRAX_ERR_TOO_LARGE;
         size += spec->params[i].bytes.size;
     }
-    if (size > LIMIT_REQUEST_MAX_BYTES)
+    if (size > LIMIT_REQUEST_MAX_BYTES || spec->packed.size > LIMIT_REQUEST_MAX_BYTES)
         return DRAX_ERR_TOO_LARGE;
     call_t *self = calloc(1, sizeof *self);
     if (!self)
@@ -41,7 +41,9 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
     pack_uint(&self->request, msgid);
     pack_str(&self->request, spec->method);
     pack_array(&self->request, spec->param_count + (options > 0));
-    for (size_t i = 0; i < spec->param_count; i++)
+    if (spec->packed.data)
+        buffer_append(&self->request, spec->packed.data, spec->packed.size);
+    for (size_t i = 0; !spec->packed.data && i < spec->param_count; i++)
         param_pack(&self->request, &spec->params[i]);
     if (options > 0)
         pack_map(&self->request, options);

@@ -42,6 +42,7 @@ typedef struct call_spec {
     const drax_options_t *options; /* NULL: none */
     size_t param_count;
     param_t params[CALL_PARAMS];
+    slice_t packed; /* with data: all parameters, encoded, instead of `params` */
 } call_spec_t;
 
 typedef struct call call_t;

@@ -1,9 +1,14 @@
-/* client.h: the inside of a drax_t, shared by its two halves: client.c (calls and their callers)
- * and router.c (which endpoint, when, and what comes back).
+/* client.h: the inside of a drax_t, shared by its parts:
  *
- * Everything below is under the client's lock. A call is in exactly one list: `pending` until it
- * has an outcome, then `completed` until drax_poll calls back; a blocking call leaves when its
- * caller takes the outcome.
+ *   client.c    life, endpoints, what is set for all calls
+ *   drive.c     calls and their callers: who drives the network, who waits, who is called back
+ *   router.c    which endpoint, when, and what comes back
+ *   wakeup.c    the descriptors: what the driver waits for, and what a host's event loop does
+ *
+ * Everything below is under the client's lock, which is held for moments only. One thread at a time
+ * is the driver: it alone touches connections, and it alone waits for the network, with the lock
+ * free. A call is in exactly one list: `pending` until it has an outcome, then `completed` until
+ * drax_poll or drax_process calls back; a blocking call leaves when its caller takes the outcome.
  */
 #ifndef DRAX_CLI_CLIENT_H
 #define DRAX_CLI_CLIENT_H
@@ -20,6 +25,25 @@ typedef struct call_list {
     call_t *first, *last;
 } call_list_t;
 
+/* A thread that waits for what the driver does; on its own stack. */
+typedef struct waiter {
+    pthread_cond_t changed;
+    const call_t *call; /* NULL: for a submitted call to complete */
+    struct waiter *previous, *next;
+} waiter_t;
+
+/* See wakeup.c. -1: not there. */
+typedef struct wakeup {
+    int network_fd; /* epoll: the connections and wake_fd; the driver waits for it */
+    int wake_fd;    /* eventfd: ends the driver's wait */
+    bool woken;     /* wake_fd has been written to and not read since */
+    int host_fd;    /* epoll: network_fd and the next two; drax_fd gives it */
+    int done_fd;    /* eventfd: a call has completed, and its callback is still to come */
+    bool done;      /* done_fd has been written to */
+    int timer_fd;
+    uint64_t timer_ms; /* what it is set to; UINT64_MAX: nothing */
+} wakeup_t;
+
 struct drax {
     pthread_mutex_t lock;
     void *context;
@@ -29,11 +53,15 @@ struct drax {
     size_t connection_count;
     size_t current; /* of the connections: where calls go */
     connection_t connections[CLIENT_ENDPOINTS];
+    wakeup_t wakeup;
+    bool driven; /* a thread is the driver */
+    waiter_t *waiters;
     client_id_t id;
     uint64_t seq;                    /* of the last write */
     uint32_t msgid;                  /* of the last call */
-    atomic_uint_fast64_t timeout_ms; /* read before the lock is taken */
+    atomic_uint_fast64_t timeout_ms; /* read without the lock */
     call_list_t pending;             /* in the order of submission */
+    size_t pending_count;
     call_list_t completed;
     size_t submitted;                  /* calls whose callback is still to come */
     uint64_t outcomes;                 /* grows with every call that reaches DONE */
@@ -45,15 +73,45 @@ struct drax {
 
 /* Milliseconds of a clock that only goes forward. */
 uint64_t client_now_ms(void);
+/* A deadline that cannot overflow: a century is as good as forever. */
+uint64_t client_deadline(uint64_t timeout_ms);
 
-/* Moves a call that reached DONE out of `pending`: to `completed` when it was submitted. */
+/* ---- drive.c ---- */
+
+/* Moves a call that reached DONE out of `pending`, and wakes who waits for it. */
 void client_call_settle(drax_t *self, call_t *call);
 
 /* Makes a call, waits for its outcome, and gives its result to `out` (NULL: not wanted). */
 int client_call(drax_t *self, const call_spec_t *spec, drax_result_t **out);
 
-/* One turn: takes in what has arrived, sends what is due. When no call got its outcome by that,
- * waits for the network, until `until_ms` at the latest. */
+/* Makes a call whose `done` will be called. DRAX_ERR_FULL and those of call_new. */
+int client_submit(drax_t *self, const call_spec_t *spec, drax_done_fn *done, void *arg);
+
+/* Ends every call and calls back; for drax_destroy. */
+void client_calls_close(drax_t *self);
+
+/* ---- router.c ---- */
+
+/* One turn of the driver: takes in what has arrived, sends what is due. When no call got its
+ * outcome by that, waits for the network, with the lock free, until `until_ms` at the latest. */
 void router_turn(drax_t *self, uint64_t until_ms);
+
+/* The next time at which a turn is needed even if nothing arrives; 0: at once. */
+uint64_t router_next_ms(const drax_t *self);
+
+/* ---- wakeup.c ---- */
+
+int wakeup_open(wakeup_t *self); /* DRAX_ERR_SYSTEM; to be closed also then */
+void wakeup_close(wakeup_t *self);
+/* Ends the driver's wait, now or when it begins, and makes drax_fd readable. */
+void wakeup_send(wakeup_t *self);
+/* The driver's answer to it: what was asked for by then is seen to in this turn. */
+void wakeup_take(wakeup_t *self);
+/* Waits until a connection or wakeup_send has something. */
+void wakeup_wait(const wakeup_t *self, uint64_t wait_ms);
+/* What a host's event loop is to see: that calls have completed, and when it is to look again. Both
+ * do nothing without drax_fd. */
+void wakeup_done_set(wakeup_t *self, bool done);
+void wakeup_timer_set(wakeup_t *self, uint64_t next_ms);
 
 #endif

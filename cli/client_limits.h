@@ -5,6 +5,7 @@
 #define CLIENT_ENDPOINTS 16u
 #define CLIENT_TIMEOUT_MS 5000u
 #define CLIENT_ID_BYTES 16u
+#define CLIENT_METHOD_BYTES 32u /* the name of a method, with its NUL */
 
 /* Calls known at once; a call is found in its slot by its msgid. */
 #define CLIENT_SLOTS 1024u

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "broker/endpoint.h"
 #include "broker/error.h"
@@ -11,9 +12,11 @@
 
 static int options_set(void *socket, const char *address);
 static int monitor_open(connection_t *self, void *context);
+static int descriptor_add(connection_t *self, void *socket, int *fd);
+static void descriptor_remove(connection_t *self, int *fd);
 static int event_receive(void *monitor);
 
-int connection_open(connection_t *self, void *context, uint64_t now_ms) {
+int connection_open(connection_t *self, void *context, int network_fd, uint64_t now_ms) {
     bool inproc = strncmp(self->address, CONNECTION_INPROC, sizeof CONNECTION_INPROC - 1) == 0;
     char endpoint[ENDPOINT_BYTES];
     if (inproc)
@@ -21,11 +24,15 @@ int connection_open(connection_t *self, void *context, uint64_t now_ms) {
     else
         endpoint_tcp(endpoint, self->address);
     self->ended = false;
+    self->network_fd = network_fd;
+    self->socket_fd = self->monitor_fd = -1;
     self->socket = zmq_socket(context, ZMQ_DEALER);
     if (!self->socket)
         return errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
     if (options_set(self->socket, self->address) != 0 ||
-        (!inproc && monitor_open(self, context) != 0) || zmq_connect(self->socket, endpoint) != 0) {
+        (!inproc && monitor_open(self, context) != 0) ||
+        descriptor_add(self, self->socket, &self->socket_fd) != 0 ||
+        zmq_connect(self->socket, endpoint) != 0) {
         int rc = errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
         connection_close(self);
         return rc;
@@ -45,16 +52,31 @@ void connection_fail(connection_t *self, uint64_t now_ms) {
 }
 
 void connection_close(connection_t *self) {
-    /* Closing can only fail for what is not a socket, and both are ours. */
+    /* Closing can only fail for what is not a socket, and both are ours. ZeroMQ closes the
+     * descriptors some time later. */
     if (self->monitor) {
+        descriptor_remove(self, &self->monitor_fd);
         (void) zmq_socket_monitor(self->socket, NULL, 0);
         (void) zmq_close(self->monitor);
     }
-    if (self->socket)
+    if (self->socket) {
+        descriptor_remove(self, &self->socket_fd);
         (void) zmq_close(self->socket);
+    }
     self->socket = NULL;
     self->monitor = NULL;
     self->state = CONNECTION_IDLE;
+}
+
+static bool socket_readable(void *socket) {
+    int events = 0;
+    size_t size = sizeof events;
+    return socket &&
+           (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN) != 0);
+}
+
+bool connection_readable(const connection_t *self) {
+    return socket_readable(self->socket) || socket_readable(self->monitor);
 }
 
 connection_event_t connection_event(connection_t *self) {
@@ -146,7 +168,21 @@ static int monitor_open(connection_t *self, void *context) {
         zmq_setsockopt(self->monitor, ZMQ_RCVHWM, &none, sizeof none) != 0 ||
         zmq_connect(self->monitor, name) != 0)
         return DRAX_EIO;
-    return 0;
+    return descriptor_add(self, self->monitor, &self->monitor_fd);
+}
+
+static int descriptor_add(connection_t *self, void *socket, int *fd) {
+    struct epoll_event event = {.events = EPOLLIN};
+    size_t size = sizeof *fd;
+    if (zmq_getsockopt(socket, ZMQ_FD, fd, &size) != 0)
+        return DRAX_EIO;
+    return epoll_ctl(self->network_fd, EPOLL_CTL_ADD, *fd, &event) == 0 ? 0 : DRAX_EIO;
+}
+
+static void descriptor_remove(connection_t *self, int *fd) {
+    if (*fd >= 0)
+        (void) epoll_ctl(self->network_fd, EPOLL_CTL_DEL, *fd, NULL);
+    *fd = -1;
 }
 
 /* The number of the next event, -1 when there is none. An event is two frames: the number (16 bits)

@@ -26,16 +26,22 @@ typedef struct connection {
     char address[LIMIT_ADDR_BYTES]; /* HOST:PORT, or inproc://NAME */
     connection_state_t state;
     void *socket, *monitor; /* NULL when IDLE; no monitor for inproc */
-    bool ended;             /* the context was shut down */
-    uint64_t opened_ms;     /* when it left IDLE */
-    uint64_t retry_ms;      /* IDLE: not to be opened before this */
-    unsigned failures;      /* since it was last READY */
-    unsigned serial;        /* names the monitor */
+    int network_fd;         /* epoll: has the two descriptors of these while they are open */
+    int socket_fd, monitor_fd;
+    bool ended;         /* the context was shut down */
+    uint64_t opened_ms; /* when it left IDLE */
+    uint64_t retry_ms;  /* IDLE: not to be opened before this */
+    unsigned failures;  /* since it was last READY */
+    unsigned serial;    /* names the monitor */
 } connection_t;
+
+/* Is there anything for connection_event or connection_receive? Must be asked before every wait for
+ * network_fd, which tells only what is new. */
+bool connection_readable(const connection_t *self);
 
 /* IDLE to OPENING, or at once to READY for inproc. DRAX_EIO: no socket to be had, or ZeroMQ refuses
  * the address; DRAX_ENOTFOUND: the context was shut down; still IDLE. */
-int connection_open(connection_t *self, void *context, uint64_t now_ms);
+int connection_open(connection_t *self, void *context, int network_fd, uint64_t now_ms);
 
 /* To IDLE, not to be opened again before a pause that grows with each failure in a row. */
 void connection_fail(connection_t *self, uint64_t now_ms);

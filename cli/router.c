@@ -8,7 +8,6 @@
  *  1. A call is SENT on a connection that is READY; when that goes, the call is WAITING or DONE.
  *  2. Every wait ends by the earliest deadline, retry, attempt or connection timer.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,23 +24,39 @@ static void connection_lost(drax_t *self, connection_t *connection, const char *
 static void timers_run(drax_t *self, uint64_t now_ms);
 static void connections_keep(drax_t *self, uint64_t now_ms);
 static void calls_end(drax_t *self);
-static bool calls_send(drax_t *self, uint64_t now_ms);
+static void calls_send(drax_t *self, uint64_t now_ms);
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms);
-static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms);
+static bool network_readable(const drax_t *self);
 
 void router_turn(drax_t *self, uint64_t until_ms) {
     uint64_t now_ms = client_now_ms();
     uint64_t outcomes = self->outcomes;
+    wakeup_take(&self->wakeup);
     network_read(self, now_ms);
     timers_run(self, now_ms);
     connections_keep(self, now_ms);
-    bool blocked = calls_send(self, now_ms);
-    if (self->outcomes != outcomes)
+    calls_send(self, now_ms);
+    if (self->outcomes != outcomes || network_readable(self))
         return;
     uint64_t next_ms = timer_next(self, now_ms);
     if (next_ms > until_ms)
         next_ms = until_ms;
-    network_wait(self, blocked, next_ms > now_ms ? next_ms - now_ms : 0);
+    if (next_ms <= now_ms)
+        return;
+    (void) pthread_mutex_unlock(&self->lock);
+    wakeup_wait(&self->wakeup, next_ms - now_ms);
+    (void) pthread_mutex_lock(&self->lock);
+}
+
+uint64_t router_next_ms(const drax_t *self) {
+    return network_readable(self) ? 0 : timer_next(self, client_now_ms());
+}
+
+static bool network_readable(const drax_t *self) {
+    bool readable = false;
+    for (size_t i = 0; i < self->connection_count && !readable; i++)
+        readable = connection_readable(&self->connections[i]);
+    return readable;
 }
 
 static void network_read(drax_t *self, uint64_t now_ms) {
@@ -177,7 +192,7 @@ static void connections_keep(drax_t *self, uint64_t now_ms) {
                       !current_find(self, CONNECTION_IDLE, now_ms)))
             return;
         current = &self->connections[self->current];
-        int rc = connection_open(current, self->context, now_ms);
+        int rc = connection_open(current, self->context, self->wakeup.network_fd, now_ms);
         if (rc == DRAX_ENOTFOUND) {
             calls_end(self);
             return;
@@ -196,22 +211,21 @@ static void calls_end(drax_t *self) {
     }
 }
 
-/* Sends every call that is due, in the order of submission. True when the connection takes no more.
- */
-static bool calls_send(drax_t *self, uint64_t now_ms) {
+/* Sends every call that is due, in the order of submission, until the connection takes no more: it
+ * tells when it does. */
+static void calls_send(drax_t *self, uint64_t now_ms) {
     connection_t *current = &self->connections[self->current];
     if (current->state != CONNECTION_READY)
-        return false;
+        return;
     for (call_t *call = self->pending.first; call; call = call->next) {
         if (call->state != CALL_WAITING || now_ms < call->due_ms)
             continue;
         if (connection_send(current, (slice_t){call->request.data, call->request.size}) != 0)
-            return true;
+            return;
         call->state = CALL_SENT;
         call->on = current;
         call->sent_ms = now_ms;
     }
-    return false;
 }
 
 static void earlier(uint64_t *next_ms, uint64_t at_ms, uint64_t now_ms) {
@@ -231,7 +245,7 @@ static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
     }
     for (size_t i = 0; i < self->connection_count; i++) {
         const connection_t *connection = &self->connections[i];
-        if (connection->state == CONNECTION_IDLE)
+        if (connection->state == CONNECTION_IDLE && self->pending.first)
             earlier(&next_ms, connection->retry_ms, now_ms);
         if (connection->state != CONNECTION_OPENING)
             continue;
@@ -239,23 +253,4 @@ static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
         earlier(&next_ms, connection->opened_ms + CLIENT_CONNECT_MS, now_ms);
     }
     return next_ms;
-}
-
-static void network_wait(drax_t *self, bool blocked, uint64_t wait_ms) {
-    zmq_pollitem_t items[2 * CLIENT_ENDPOINTS];
-    int count = 0;
-    for (size_t i = 0; i < self->connection_count; i++) {
-        const connection_t *connection = &self->connections[i];
-        if (connection->state == CONNECTION_IDLE)
-            continue;
-        bool output = blocked && i == self->current;
-        items[count++] =
-            (zmq_pollitem_t){.socket = connection->socket,
-                             .events = (short) (output ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)};
-        if (connection->monitor)
-            items[count++] = (zmq_pollitem_t){.socket = connection->monitor, .events = ZMQ_POLLIN};
-    }
-    /* An interrupted or failed wait is a short one: the next turn looks again. */
-    const uint64_t longest_ms = 60000;
-    (void) zmq_poll(items, count, (long) (wait_ms < longest_ms ? wait_ms : longest_ms));
 }

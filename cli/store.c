@@ -27,13 +27,18 @@ static int call0(drax_t *self, const char *method, call_kind_t kind, const drax_
 
 static int call1(drax_t *self, const char *method, call_kind_t kind, param_t first,
                  const drax_options_t *options, drax_result_t **out) {
-    const call_spec_t spec = {method, kind, options, 1, {first}};
+    const call_spec_t spec = {
+        .method = method, .kind = kind, .options = options, .param_count = 1, .params = {first}};
     return client_call(self, &spec, out);
 }
 
 static int call2(drax_t *self, const char *method, call_kind_t kind, param_t first, param_t second,
                  const drax_options_t *options, drax_result_t **out) {
-    const call_spec_t spec = {method, kind, options, 2, {first, second}};
+    const call_spec_t spec = {.method = method,
+                              .kind = kind,
+                              .options = options,
+                              .param_count = 2,
+                              .params = {first, second}};
     return client_call(self, &spec, out);
 }
 
@@ -78,12 +83,12 @@ int drax_delete_tree(drax_t *self, const void *directory, size_t directory_size,
 int drax_atomic_put(drax_t *self, const void *key, size_t key_size, const void *value,
                     size_t value_size, uint64_t previous, const drax_options_t *options,
                     drax_result_t **out) {
-    const call_spec_t spec = {
-        "atomic_put",
-        CALL_WRITE,
-        options,
-        3,
-        {key_param(key, key_size), value_param(value, value_size), number_param(previous)}};
+    const call_spec_t spec = {.method = "atomic_put",
+                              .kind = CALL_WRITE,
+                              .options = options,
+                              .param_count = 3,
+                              .params = {key_param(key, key_size), value_param(value, value_size),
+                                         number_param(previous)}};
     return client_call(self, &spec, out);
 }
 
@@ -124,4 +129,15 @@ int drax_member_promote(drax_t *self, uint64_t id, const drax_options_t *options
 int drax_leader_transfer(drax_t *self, uint64_t id, const drax_options_t *options,
                          drax_result_t **out) {
     return call1(self, "leader_transfer", CALL_ADMIN, number_param(id), options, out);
+}
+
+int drax_put_submit(drax_t *self, const void *key, size_t key_size, const void *value,
+                    size_t value_size, const drax_options_t *options, drax_done_fn *done,
+                    void *arg) {
+    const call_spec_t spec = {.method = "put",
+                              .kind = CALL_WRITE,
+                              .options = options,
+                              .param_count = 2,
+                              .params = {key_param(key, key_size), value_param(value, value_size)}};
+    return client_submit(self, &spec, done, arg);
 }

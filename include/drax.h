@@ -24,8 +24,9 @@
  *     Writes carry a client id and a counter, so the server applies each one once however often
  *     it is sent, and are sent again in the same way. Changes of the membership and leadership are
  * sent again only after UNAVAILABLE, which says that nothing was done.
- *  7. A client may be used by several threads; calls are made one after the other. A client does
- * not survive fork(). Nothing here prints, exits, aborts or touches signals.
+ *  7. A client may be used by several threads at once, which share its connection: calls of one do
+ *     not wait for those of another. A client does not survive fork(). Nothing here prints, exits,
+ * aborts or touches signals.
  */
 #ifndef DRAX_H
 #define DRAX_H
@@ -223,23 +224,69 @@ DRAX_API int drax_member_promote(drax_t *self, uint64_t id, const drax_options_t
 DRAX_API int drax_leader_transfer(drax_t *self, uint64_t id, const drax_options_t *options,
                                   drax_result_t **out);
 
-/* ---- pipelining ---- */
+/* ---- without waiting ---- */
 
-/* Called once for each submitted call, inside drax_poll or drax_destroy, with no lock held: it may
- * use the client. `error` is 0 or DRAX_ERR_…; `detail` ("" when ok) and `result` (NULL after an
- * error) are borrowed and live until it returns. */
+/* Called once for each submitted call, inside drax_poll, drax_process or drax_destroy of whichever
+ * thread calls these, with no lock held: it may use the client, but not destroy it. `error` is 0 or
+ * DRAX_ERR_…; `detail` ("" when ok) and `result` (NULL after an error) are borrowed and live until
+ * it returns. */
 typedef void drax_done_fn(void *arg, int error, const char *detail, const drax_result_t *result);
 
 /* As drax_put, without waiting. Calls in flight may take effect in any order, so wait for one
  * before submitting another that must follow it. Not 0: `done` will not be called; DRAX_ERR_FULL
- * when the call would stand more than 512 writes behind the oldest that has not completed. */
+ * when the call would stand more than 512 writes behind the oldest that has not completed, or 1,024
+ * calls are under way. */
 DRAX_API int drax_put_submit(drax_t *self, const void *key, size_t key_size, const void *value,
                              size_t value_size, const drax_options_t *options, drax_done_fn *done,
                              void *arg);
 
+/* A request of any method, made step by step: its name, then its parameters in order. */
+typedef struct drax_request drax_request_t;
+
+typedef enum {
+    DRAX_READ,  /* changes nothing: may be sent again at will */
+    DRAX_WRITE, /* is sent again with the same {client, seq}, and so applied once */
+    DRAX_ONCE   /* changes something, and is not sent again when its outcome is unknown */
+} drax_request_kind_t;
+
+/* NULL when out of memory. The caller ends it with drax_request_destroy, which allows a NULL *self;
+ * it may be submitted any number of times. */
+DRAX_API drax_request_t *drax_request_new(const char *method, drax_request_kind_t kind);
+DRAX_API void drax_request_destroy(drax_request_t **self);
+
+/* The next parameter, copied. What is wrong with it is told when the request is sent:
+ * DRAX_ERR_NO_MEMORY, DRAX_ERR_TOO_LARGE, DRAX_ERR_USAGE (NULL with a size). */
+DRAX_API void drax_request_key_add(drax_request_t *self, const void *key, size_t key_size);
+DRAX_API void drax_request_value_add(drax_request_t *self, const void *value, size_t value_size);
+DRAX_API void drax_request_text_add(drax_request_t *self, const char *text);
+DRAX_API void drax_request_uint_add(drax_request_t *self, uint64_t number);
+DRAX_API void drax_request_bool_add(drax_request_t *self, bool value);
+DRAX_API void drax_request_nil_add(drax_request_t *self);
+/* An array, whose items are the next `count` that are added; an item may be an array. */
+DRAX_API void drax_request_array_add(drax_request_t *self, size_t count);
+
+/* Makes the call and waits. DRAX_ERR_USAGE: also for a name that is too long, an array that is not
+ * complete, or arrays deeper than 6. Else as the method. */
+DRAX_API int drax_request_call(drax_t *self, const drax_request_t *request,
+                               const drax_options_t *options, drax_result_t **out);
+
+/* The same without waiting, see drax_put_submit. The request is not needed after it returns. */
+DRAX_API int drax_request_submit(drax_t *self, const drax_request_t *request,
+                                 const drax_options_t *options, drax_done_fn *done, void *arg);
+
 /* Sends and receives until a submitted call has completed or `timeout_ms` have passed (0: only what
  * can be done at once), then calls back. Returns how many calls completed, or a negative error. */
 DRAX_API int drax_poll(drax_t *self, uint64_t timeout_ms);
+
+/* For a host's own event loop: a descriptor that is readable (POLLIN, level-triggered) whenever
+ * drax_process has something to do, be it that something arrived, that a time came, or that a call
+ * was submitted. It is the client's, to be polled and for nothing else, until drax_destroy.
+ * DRAX_ERR_SYSTEM. */
+DRAX_API int drax_fd(drax_t *self);
+
+/* Does what can be done at once, without waiting, and calls back. Returns how many calls completed,
+ * or a negative error. */
+DRAX_API int drax_process(drax_t *self);
 
 /* Submitted calls whose callback has not been called yet. */
 DRAX_API size_t drax_pending(drax_t *self);

@@ -1,0 +1,269 @@
+/* drive.c: calls, from their callers to the router and back.
+ *
+ * A thread that needs an outcome becomes the driver when there is none, and takes turns until it
+ * has it; else it waits for the driver, which sees to everybody's calls. A driver that leaves hands
+ * over to one of those who wait. So threads share the connection, and each other's calls go out at
+ * once.
+ *
+ * Invariants
+ *  1. Callbacks run with the lock free, from drax_poll, drax_process and drax_destroy alone.
+ *  2. A write is never more than CLIENT_WRITES_AHEAD after the oldest write without an outcome, so
+ * the server still knows the answer of each write that may be sent again.
+ *  3. While anybody waits, there is a driver, or the first of them has been woken to become it.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/client.h"
+#include "cli/options.h"
+
+static int call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out);
+static void drive_until(drax_t *self, const call_t *call, uint64_t until_ms);
+static void turn(drax_t *self, uint64_t until_ms);
+static void leave(drax_t *self);
+static int completed_deliver(drax_t *self);
+static void call_deliver(call_t *call);
+
+static void list_append(call_list_t *list, call_t *call) {
+    call->previous = list->last;
+    call->next = NULL;
+    if (list->last)
+        list->last->next = call;
+    else
+        list->first = call;
+    list->last = call;
+}
+
+static void list_remove(call_list_t *list, call_t *call) {
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        list->first = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    else
+        list->last = call->previous;
+    call->previous = call->next = NULL;
+}
+
+/* ---- callers ---- */
+
+int client_call(drax_t *self, const call_spec_t *spec, drax_result_t **out) {
+    if (out)
+        *out = NULL;
+    uint64_t deadline_ms = client_deadline(options_timeout_ms(spec->options, self->timeout_ms));
+    (void) pthread_mutex_lock(&self->lock);
+    call_t *call;
+    int error = call_submit(self, spec, deadline_ms, &call);
+    if (error == 0) {
+        drive_until(self, call, deadline_ms);
+        if (call->state != CALL_DONE) { /* the driver has not come to it yet */
+            call_expire(call, self->trouble);
+            client_call_settle(self, call);
+        }
+        error = call->error;
+        if (error != 0)
+            memcpy(self->detail, call->detail, sizeof self->detail);
+        if (out) {
+            *out = call->result;
+            call->result = NULL;
+        }
+        call_destroy(&call);
+    } else {
+        snprintf(self->detail, sizeof self->detail, "%s", drax_error_text(error));
+    }
+    (void) pthread_mutex_unlock(&self->lock);
+    return error;
+}
+
+int client_submit(drax_t *self, const call_spec_t *spec, drax_done_fn *done, void *arg) {
+    if (!done)
+        return DRAX_ERR_USAGE;
+    uint64_t deadline_ms = client_deadline(options_timeout_ms(spec->options, self->timeout_ms));
+    (void) pthread_mutex_lock(&self->lock);
+    call_t *call;
+    int error = call_submit(self, spec, deadline_ms, &call);
+    if (error == 0) {
+        call->done = done;
+        call->arg = arg;
+        self->submitted++;
+        if (self->driven || self->wakeup.host_fd >= 0)
+            wakeup_send(&self->wakeup);
+    }
+    (void) pthread_mutex_unlock(&self->lock);
+    return error;
+}
+
+int drax_poll(drax_t *self, uint64_t timeout_ms) {
+    (void) pthread_mutex_lock(&self->lock);
+    drive_until(self, NULL, client_deadline(timeout_ms));
+    return completed_deliver(self);
+}
+
+int drax_process(drax_t *self) {
+    (void) pthread_mutex_lock(&self->lock);
+    if (!self->driven) {
+        turn(self, 0);
+        leave(self);
+    }
+    return completed_deliver(self);
+}
+
+size_t drax_pending(drax_t *self) {
+    (void) pthread_mutex_lock(&self->lock);
+    size_t pending = self->submitted;
+    (void) pthread_mutex_unlock(&self->lock);
+    return pending;
+}
+
+/* ---- the driver, and who waits for it ---- */
+
+static bool reached(const drax_t *self, const call_t *call) {
+    return call ? call->state == CALL_DONE : self->completed.first || self->submitted == 0;
+}
+
+static void waiter_wait(drax_t *self, const call_t *call, uint64_t until_ms) {
+    waiter_t waiter = {.call = call, .next = self->waiters};
+    pthread_condattr_t monotonic;
+    const struct timespec until = {.tv_sec = (time_t) (until_ms / 1000),
+                                   .tv_nsec = (long) (until_ms % 1000) * 1000000};
+    /* None of these fails for such attributes. */
+    (void) pthread_condattr_init(&monotonic);
+    (void) pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void) pthread_cond_init(&waiter.changed, &monotonic);
+    (void) pthread_condattr_destroy(&monotonic);
+    if (self->waiters)
+        self->waiters->previous = &waiter;
+    self->waiters = &waiter;
+    wakeup_send(&self->wakeup); /* the driver has a call to send, or a deadline to know of */
+    (void) pthread_cond_timedwait(&waiter.changed, &self->lock, &until);
+    if (waiter.previous)
+        waiter.previous->next = waiter.next;
+    else
+        self->waiters = waiter.next;
+    if (waiter.next)
+        waiter.next->previous = waiter.previous;
+    (void) pthread_cond_destroy(&waiter.changed);
+}
+
+static void turn(drax_t *self, uint64_t until_ms) {
+    self->driven = true;
+    router_turn(self, until_ms);
+    self->driven = false;
+}
+
+/* Until `call` has its outcome (NULL: until a submitted one has), or until the time is up. What can
+ * be done at once is done even without time. */
+static void drive_until(drax_t *self, const call_t *call, uint64_t until_ms) {
+    bool once = true;
+    while (!reached(self, call) && (once || client_now_ms() < until_ms)) {
+        once = false;
+        if (!self->driven)
+            turn(self, until_ms);
+        else
+            waiter_wait(self, call, until_ms);
+    }
+    if (!self->driven)
+        leave(self);
+}
+
+/* Nobody drives now: one of those who wait is to, or the host's event loop. */
+static void leave(drax_t *self) {
+    if (self->waiters)
+        (void) pthread_cond_signal(&self->waiters->changed);
+    if (self->wakeup.host_fd >= 0)
+        wakeup_timer_set(&self->wakeup, router_next_ms(self));
+}
+
+static void waiters_tell(drax_t *self, const call_t *call) {
+    for (waiter_t *waiter = self->waiters; waiter; waiter = waiter->next)
+        if (waiter->call == call)
+            (void) pthread_cond_signal(&waiter->changed);
+}
+
+/* ---- calls ---- */
+
+/* The oldest write without an outcome; NULL when there is none. */
+static const call_t *write_oldest(const drax_t *self) {
+    const call_t *call = self->pending.first;
+    while (call && call->kind != CALL_WRITE)
+        call = call->next;
+    return call;
+}
+
+/* Puts a call among the pending; its msgid gives it a slot that no other call has. */
+static int call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out) {
+    const call_t *oldest = spec->kind == CALL_WRITE ? write_oldest(self) : NULL;
+    if (self->pending_count == CLIENT_SLOTS ||
+        (oldest && self->seq + 1 - oldest->seq >= CLIENT_WRITES_AHEAD))
+        return DRAX_ERR_FULL;
+    uint32_t msgid = self->msgid + 1;
+    while (self->slots[msgid % CLIENT_SLOTS])
+        msgid++;
+    uint64_t seq = spec->kind == CALL_WRITE ? self->seq + 1 : 0;
+    int error = call_new(out, spec, msgid, &self->id, seq);
+    if (error != 0)
+        return error;
+    self->msgid = msgid;
+    if (spec->kind == CALL_WRITE)
+        self->seq = seq;
+    (*out)->deadline_ms = deadline_ms;
+    self->slots[msgid % CLIENT_SLOTS] = *out;
+    list_append(&self->pending, *out);
+    self->pending_count++;
+    return 0;
+}
+
+void client_call_settle(drax_t *self, call_t *call) {
+    assert(call->state == CALL_DONE && self->slots[call->msgid % CLIENT_SLOTS] == call);
+    self->slots[call->msgid % CLIENT_SLOTS] = NULL;
+    list_remove(&self->pending, call);
+    self->pending_count--;
+    self->outcomes++;
+    if (call->done) {
+        list_append(&self->completed, call);
+        wakeup_done_set(&self->wakeup, true);
+    }
+    waiters_tell(self, call->done ? NULL : call);
+}
+
+/* Calls back for all that has completed. Gives the lock back. */
+static int completed_deliver(drax_t *self) {
+    call_t *call = self->completed.first;
+    self->completed = (call_list_t){NULL, NULL};
+    int count = 0;
+    for (const call_t *at = call; at; at = at->next) {
+        if (at->error != 0)
+            memcpy(self->detail, at->detail, sizeof self->detail);
+        self->submitted--;
+        count++;
+    }
+    wakeup_done_set(&self->wakeup, false);
+    (void) pthread_mutex_unlock(&self->lock);
+    while (call) {
+        call_t *next = call->next;
+        call_deliver(call);
+        call = next;
+    }
+    return count;
+}
+
+static void call_deliver(call_t *call) {
+    call->done(call->arg, call->error, call->detail, call->result);
+    call_destroy(&call);
+}
+
+void client_calls_close(drax_t *self) {
+    while (self->pending.first) {
+        call_t *call = self->pending.first;
+        call_finish(call, DRAX_ERR_CLOSED, NULL, NULL);
+        client_call_settle(self, call);
+    }
+    while (self->completed.first) {
+        call_t *call = self->completed.first;
+        list_remove(&self->completed, call);
+        call_deliver(call);
+    }
+}
