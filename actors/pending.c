@@ -9,8 +9,10 @@
 
 struct pendings {
     pending_t *slots;
-    uint32_t *free; /* stack of free slots */
-    uint32_t free_count, used;
+    uint32_t *free; /* stack of slots that are free again */
+    uint32_t free_count;
+    uint32_t touched;        /* slots from here on were never used, nor their memory */
+    uint32_t generation;     /* of a slot's first use */
     uint32_t oldest, newest; /* index + 1 */
     size_t bytes;
     size_t kinds[PENDING_LOCAL + 1];
@@ -161,7 +163,8 @@ static void age_remove(pendings_t *self, const pending_t *pending) {
 int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind,
                   const request_t *request, payload_t *bytes, size_t size, uint64_t deadline_ms,
                   uint64_t *token) {
-    if (!self->free_count || self->bytes + size > LIMIT_GATEWAY_PENDING_BYTES)
+    bool full = !self->free_count && self->touched == LIMIT_GATEWAY_PENDING;
+    if (full || self->bytes + size > LIMIT_GATEWAY_PENDING_BYTES)
         return DRAX_EAGAIN;
     account_t *account = pendings_account(self, *envelope);
     if (!account)
@@ -171,9 +174,10 @@ int pendings_open(pendings_t *self, envelope_t **envelope, pending_kind_t kind,
         account_settle(self, account);
         return DRAX_EAGAIN;
     }
-    uint32_t slot = self->free[--self->free_count];
+    bool again = self->free_count > 0;
+    uint32_t slot = again ? self->free[--self->free_count] : self->touched++;
     pending_t *pending = &self->slots[slot];
-    uint32_t generation = pending->generation;
+    uint32_t generation = again ? pending->generation : self->generation;
     *pending = (pending_t){.kind = kind,
                            .generation = generation,
                            .msgid = request->msgid,
@@ -234,7 +238,7 @@ pending_t *pendings_newer(pendings_t *self, const pending_t *pending) {
 }
 
 size_t pendings_count(const pendings_t *self) {
-    return LIMIT_GATEWAY_PENDING - self->free_count;
+    return self->touched - self->free_count;
 }
 
 size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind) {
@@ -259,12 +263,7 @@ int pendings_new(pendings_t **out, uint64_t seed) {
     zhashx_set_key_comparator(self->accounts, account_compare);
     zhashx_set_key_duplicator(self->accounts, NULL);
     zhashx_set_key_destructor(self->accounts, NULL);
-    /* Low slots first: those in use stay together. */
-    for (uint32_t i = 0; i < LIMIT_GATEWAY_PENDING; i++) {
-        self->free[i] = LIMIT_GATEWAY_PENDING - 1 - i;
-        self->slots[i].generation = (uint32_t) seed & 0x7fffffffu;
-    }
-    self->free_count = LIMIT_GATEWAY_PENDING;
+    self->generation = (uint32_t) seed & 0x7fffffffu;
     *out = self;
     return 0;
 }
@@ -273,7 +272,7 @@ void pendings_destroy(pendings_t **self_p) {
     pendings_t *self = *self_p;
     if (!self)
         return;
-    for (uint32_t i = 0; self->slots && i < LIMIT_GATEWAY_PENDING; i++) {
+    for (uint32_t i = 0; i < self->touched; i++) {
         if (self->slots[i].kind == PENDING_FREE)
             continue;
         free(self->slots[i].envelope);

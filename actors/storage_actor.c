@@ -124,8 +124,10 @@ static int leftovers_remove(storage_actor_t *self) {
     home_journal_path(path, self->home);
     int rc = fs->mkdir(fs->self, path);
     journal_t *journal = NULL;
+    /* An empty one is made, only to be removed again. */
+    const journal_options_t small = {.segment_bytes = 1};
     if (rc == 0)
-        rc = journal_open(&journal, fs, path, NULL, detail, sizeof detail);
+        rc = journal_open(&journal, fs, path, &small, detail, sizeof detail);
     if (rc)
         return rc;
     bool used = journal_last_index(journal) != 0 || journal_term(journal) != 0;
