@@ -23,11 +23,13 @@ static void faults_print(const counts_t *self, FILE *out) {
     fputc('\n', out);
 }
 
-void counts_print(const counts_t *self, double real_s, FILE *out) {
+void counts_print(const counts_t *self, double cpu_s, FILE *out) {
     double simulated_s = (double) self->simulated_us / 1e6;
-    fprintf(out,
-            "%" PRIu64 " seeds, %.2f simulated hours in %.1f s: %.0f times faster than real time\n",
-            self->runs, simulated_s / 3600, real_s, real_s > 0 ? simulated_s / real_s : 0);
+    fprintf(
+        out,
+        "%" PRIu64
+        " seeds, %.2f simulated hours in %.1f s of one core: %.0f times faster than real time\n",
+        self->runs, simulated_s / 3600, cpu_s, cpu_s > 0 ? simulated_s / cpu_s : 0);
     fprintf(out,
             "%" PRIu64 " operations, %" PRIu64 " messages, %" PRIu64 " turns, %" PRIu64
             " syncs, %" PRIu64 " events\n",

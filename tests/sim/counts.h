@@ -17,7 +17,7 @@ typedef struct counts {
 } counts_t;
 
 void counts_add(counts_t *self, const counts_t *more);
-/* A few lines; `real_s` is how long it took. */
-void counts_print(const counts_t *self, double real_s, FILE *out);
+/* A few lines; `cpu_s` is the processor time that it took. */
+void counts_print(const counts_t *self, double cpu_s, FILE *out);
 
 #endif

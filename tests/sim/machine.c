@@ -237,9 +237,12 @@ void machine_init(world_t *world, unsigned slot) {
         (uint32_t) stream_range(&world->random, 1000000u - drift, 1000000u + drift + 1);
     self->wall_us = (int64_t) (MACHINE_WALL_US + stream_range(&world->random, 0, 10000000u));
     disk_make(self);
-    for (actor_t actor = ACTOR_NONE; actor < ACTOR_END; actor++)
+    for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++) {
+        uint64_t *due_us = &world->due_us[slot * WORLD_ACTORS + (actor - ACTOR_STORAGE)];
+        *due_us = UINT64_MAX;
         self->processes[actor] =
-            (process_t){.world = world, .machine = self, .actor = actor, .due_us = UINT64_MAX};
+            (process_t){.world = world, .machine = self, .actor = actor, .due_us = due_us};
+    }
 }
 
 void machine_clear(machine_t *self) {

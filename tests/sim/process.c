@@ -14,8 +14,6 @@
 #define PROCESS_WAIT_MAX_MS 1000u /* as the loop's */
 #define PROCESS_HOME "."
 
-static void process_turn(void *hint, uint64_t wake);
-
 process_t *world_process(const world_t *self, unsigned slot, actor_t actor) {
     return (process_t *) &self->machines[slot].processes[actor];
 }
@@ -34,10 +32,8 @@ void process_plan(process_t *self) {
         at_us = self->paused_us;
     if (self->world->now_us > at_us)
         at_us = self->world->now_us;
-    if (at_us >= self->due_us)
-        return;
-    self->due_us = at_us;
-    world_event(self->world, at_us, process_turn, self, ++self->wake);
+    if (at_us < *self->due_us)
+        *self->due_us = at_us;
 }
 
 void process_deliver(process_t *self, letter_t *letter, uint64_t arrive_us) {
@@ -162,12 +158,9 @@ static void turn_count(process_t *self) {
     }
 }
 
-static void process_turn(void *hint, uint64_t wake) {
-    process_t *self = hint;
+void process_turn(process_t *self) {
     world_t *world = self->world;
-    if (!self->alive || wake != self->wake)
-        return;
-    self->due_us = UINT64_MAX;
+    *self->due_us = UINT64_MAX;
     if (world->now_us < self->busy_us || world->now_us < self->paused_us) {
         process_plan(self);
         return;
@@ -305,8 +298,7 @@ static void process_prepare(process_t *self) {
     self->hello_ms = 0;
     self->ready_us = 0;
     self->stopping = false;
-    self->due_us = UINT64_MAX;
-    self->wake++;
+    *self->due_us = UINT64_MAX;
 }
 
 static void process_refused(process_t *self, int rc, const char *detail) {
@@ -363,7 +355,7 @@ void process_end(process_t *self, const char *why) {
     gateway_actor_destroy(&self->gateway);
     self->self = NULL;
     letterbox_clear(&self->letters);
-    self->wake++;
+    *self->due_us = UINT64_MAX;
     if (self->world->ending)
         return;
     world_mix(self->world, 0xe0d0u | (unsigned) self->actor << 4 | self->machine->slot << 16);

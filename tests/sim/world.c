@@ -166,14 +166,37 @@ static void world_clear(world_t *self) {
     frames_clear(&self->frames);
 }
 
-static void world_run(world_t *self) {
+/* The process whose turn is next, of several the one with the lowest place. */
+static size_t process_next(const world_t *self) {
+    size_t next = 0;
+    for (size_t i = 1; i < WORLD_PROCESSES; i++)
+        next = self->due_us[i] < self->due_us[next] ? i : next;
+    return next;
+}
+
+/* One event or one turn; at equal times the event. False: nothing will ever happen again. */
+static bool world_step(world_t *self) {
+    size_t next = process_next(self);
+    uint64_t due_us = self->due_us[next];
     event_t event;
-    while (!self->failed && !self->settled && events_next(&self->events, &event)) {
+    if (self->events.count && self->events.items[0].at_us <= due_us) {
+        (void) events_next(&self->events, &event);
         self->now_us = event.at_us;
         event.happen(event.hint, event.argument);
+        return true;
+    }
+    if (due_us == UINT64_MAX)
+        return false;
+    self->now_us = due_us;
+    process_turn(world_process(self, (unsigned) (next / WORLD_ACTORS),
+                               (actor_t) (ACTOR_STORAGE + next % WORLD_ACTORS)));
+    return true;
+}
+
+static void world_run(world_t *self) {
+    while (!self->failed && !self->settled && world_step(self))
         if (++self->steps == self->options.steps_max)
             break;
-    }
 }
 
 void run(const schedule_t *schedule, const run_options_t *options, run_result_t *out) {

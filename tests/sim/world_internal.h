@@ -31,6 +31,8 @@
 
 #define WORLD_CLIENT_SLOTS WORLD_SLOTS
 #define WORLD_OUTLETS 32u
+#define WORLD_ACTORS 3u
+#define WORLD_PROCESSES (WORLD_SLOTS * WORLD_ACTORS)
 #define WORLD_STALE 16u
 #define WORLD_TASKS 8u
 
@@ -60,15 +62,15 @@ typedef struct process {
 
     letterbox_t letters;
     neighbour_t neighbours[ACTOR_END];
-    uint64_t hello_ms;     /* when HELLO is due, by the machine's clock */
-    uint64_t deadline_us;  /* when a turn must be, apart from letters */
-    uint64_t due_us, wake; /* the turn that is planned, and its number */
-    uint64_t busy_us;      /* until then it is at work */
-    uint64_t paused_us;    /* until then it is stopped (SIGSTOP) */
-    uint64_t pauses_us;    /* all such times, the present one to its end */
-    uint64_t took_us;      /* so far in this turn */
-    bool stopping;         /* SIGTERM was sent */
-    bool job_planned[2];   /* of storage's flusher and reserver */
+    uint64_t hello_ms;    /* when HELLO is due, by the machine's clock */
+    uint64_t deadline_us; /* when a turn must be, apart from letters */
+    uint64_t *due_us;     /* the turn that is planned: in world.due_us; UINT64_MAX: none */
+    uint64_t busy_us;     /* until then it is at work */
+    uint64_t paused_us;   /* until then it is stopped (SIGSTOP) */
+    uint64_t pauses_us;   /* all such times, the present one to its end */
+    uint64_t took_us;     /* so far in this turn */
+    bool stopping;        /* SIGTERM was sent */
+    bool job_planned[2];  /* of storage's flusher and reserver */
 
     uint32_t backoff_ms; /* as the supervisor counts */
     uint64_t ready_us;   /* 0: not ready yet */
@@ -176,6 +178,7 @@ struct world {
     uint64_t now_us;
     uint64_t steps;
     events_t events;
+    uint64_t due_us[WORLD_PROCESSES]; /* the processes' turns; apart from events for speed */
     stream_t random, damage;
     uint64_t hash;
     uint64_t letters;
@@ -247,6 +250,7 @@ void process_start(process_t *self);
 /* The process is gone; its memory is taken down without touching the disk. */
 void process_end(process_t *self, const char *why);
 void process_plan(process_t *self); /* plans the next turn; after anything changed */
+void process_turn(process_t *self);
 void process_deliver(process_t *self, letter_t *letter, uint64_t arrive_us);
 
 /* ---- local.c ---- */
