@@ -155,16 +155,10 @@ static bool kill(machine_t *machine, const fault_t *fault) {
 }
 
 static bool pause(machine_t *machine, const fault_t *fault) {
-    uint64_t now_us = machine->world->now_us;
-    uint64_t until_us = now_us + 1000u * (uint64_t) fault->lasts_ms;
-    for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++) {
-        process_t *process = &machine->processes[actor];
-        if ((fault->other && fault->other != (uint32_t) actor) || process->paused_us >= until_us)
-            continue;
-        process->pauses_us +=
-            until_us - (process->paused_us > now_us ? process->paused_us : now_us);
-        process->paused_us = until_us;
-    }
+    uint64_t until_us = machine->world->now_us + 1000u * (uint64_t) fault->lasts_ms;
+    for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++)
+        if (!fault->other || fault->other == (uint32_t) actor)
+            process_pause(&machine->processes[actor], until_us);
     return !machine->down;
 }
 

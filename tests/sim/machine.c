@@ -64,7 +64,7 @@ static void machine_on(void *hint, uint64_t number) {
     for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++) {
         process_t *process = &self->processes[actor];
         process->backoff_ms = 0;
-        process->paused_us = 0;
+        process_resume(process);
         uint64_t at_us = world_soon(self->world, MACHINE_START_MIN_US, MACHINE_START_MAX_US);
         process_begin_plan(process, at_us);
     }
@@ -100,7 +100,7 @@ void machine_resume(machine_t *self) {
     }
     for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++) {
         process_t *process = &self->processes[actor];
-        process->paused_us = 0;
+        process_resume(process);
         process->backoff_ms = 0;
         if (!process->alive && !self->stopping)
             process_begin_plan(process, world_soon(world, 1, MACHINE_START_MAX_US));

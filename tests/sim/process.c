@@ -36,6 +36,21 @@ void process_plan(process_t *self) {
         *self->due_us = at_us;
 }
 
+void process_pause(process_t *self, uint64_t until_us) {
+    uint64_t now_us = self->world->now_us;
+    if (self->paused_us >= until_us)
+        return;
+    self->pauses_us += until_us - (self->paused_us > now_us ? self->paused_us : now_us);
+    self->paused_us = until_us;
+}
+
+void process_resume(process_t *self) {
+    uint64_t now_us = self->world->now_us;
+    if (self->paused_us > now_us)
+        self->pauses_us -= self->paused_us - now_us;
+    self->paused_us = 0;
+}
+
 void process_deliver(process_t *self, letter_t *letter, uint64_t arrive_us) {
     if (!self->alive) {
         letter_destroy(&letter);

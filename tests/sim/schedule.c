@@ -88,8 +88,8 @@ static void shape_draw(schedule_t *self, stream_t *random, uint32_t nodes) {
     self->segment_bytes = between(random, 4, 32) * 1024;
     self->keep_bytes = skewed(random, 2048, 262144);
     self->chunk_bytes = skewed(random, 256, 65536);
-    self->users = between(random, 1, 6);
-    self->pause_us = skewed(random, 10000, 400000);
+    self->users = between(random, 1, 4);
+    self->pause_us = skewed(random, 40000, 800000);
     self->latency_us = skewed(random, 50, 10000);
     self->jitter_us = skewed(random, 1, 5000);
     self->sync_us = skewed(random, 50, 5000);

@@ -251,6 +251,9 @@ void process_start(process_t *self);
 void process_end(process_t *self, const char *why);
 void process_plan(process_t *self); /* plans the next turn; after anything changed */
 void process_turn(process_t *self);
+/* SIGSTOP until then, and SIGCONT before. */
+void process_pause(process_t *self, uint64_t until_us);
+void process_resume(process_t *self);
 void process_deliver(process_t *self, letter_t *letter, uint64_t arrive_us);
 
 /* ---- local.c ---- */
