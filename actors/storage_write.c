@@ -265,8 +265,9 @@ static uint64_t index_by_bytes(const storage_actor_t *self, uint64_t low, uint64
     return found;
 }
 
-/* History reaches back `keep_revisions` or `keep_bytes`, whichever is less; nothing
- * goes that is not in the flushed state, or that a snapshot under way needs to be followed by. */
+/* The log reaches back `keep_revisions` or `keep_bytes`, whichever is less, and as far as history
+ * needs it; nothing goes that is not in the flushed state, or that a snapshot under way needs to be
+ * followed by. */
 int storage_compact(storage_actor_t *self) {
     uint64_t first = journal_first_index(self->journal);
     uint64_t flushed = state_flushed(self->state);
@@ -279,6 +280,8 @@ int storage_compact(storage_actor_t *self) {
         upto = index > upto ? index : upto;
     }
     uint64_t pin = storage_snapshot_pin(self);
+    uint64_t history = state_history_index(self->state) - 1;
+    upto = upto > history ? history : upto;
     upto = upto > flushed ? flushed : upto;
     upto = upto > pin ? pin : upto;
     if (upto < first)

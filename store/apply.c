@@ -110,7 +110,12 @@ static int entry_apply(state_t *self, const entry_t *entry, state_applied_t *out
         buffer_recycle(&self->results);
         buffer_recycle(&self->pairs);
         buffer_recycle(&self->scratch);
+        buffer_recycle(&self->history.record);
+        history_begin(&self->history, entry->index, payload_slice(entry->payload));
         rc = block_apply(self, &block);
+        if (rc == 0)
+            rc = history_store(self);
+        out->changed = self->history.now.first != 0;
         out->results = &self->results;
         return rc;
     }

@@ -181,7 +181,7 @@ static int key_expire(state_t *self, const expire_item_t *item, uint64_t *delete
         user.record.due_ms > self->meta.time_ms)
         return 0;
     ++*deleted;
-    return user_delete(self, &user);
+    return user_delete(self, &user, HISTORY_EXPIRE);
 }
 
 static int lease_expire(state_t *self, const expire_item_t *item, uint64_t *deleted) {
@@ -191,7 +191,7 @@ static int lease_expire(state_t *self, const expire_item_t *item, uint64_t *dele
         return rc == DRAX_ENOTFOUND ? 0 : rc;
     if (use.lease.renewals != item->mark || use.lease.due_ms > self->meta.time_ms)
         return 0;
-    return lease_end(self, &use, deleted);
+    return lease_end(self, &use, HISTORY_EXPIRE, deleted);
 }
 
 int expiry_apply(state_t *self, expire_t *command, outcome_t *out) {

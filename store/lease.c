@@ -109,7 +109,7 @@ static int keys_gather(state_t *self, uint64_t id, record_key_t *from, size_t *c
     return rc == 0 && self->pairs.failed ? DRAX_ENOMEM : rc;
 }
 
-static int keys_delete(state_t *self, uint64_t id, uint64_t *deleted) {
+static int keys_delete(state_t *self, uint64_t id, history_type_t type, uint64_t *deleted) {
     record_key_t from;
     size_t count;
     record_key_lease_key(&from, id, (slice_t){NULL, 0});
@@ -123,7 +123,7 @@ static int keys_delete(state_t *self, uint64_t id, uint64_t *deleted) {
             if (rc == 0 && (!user.exists || user.record.lease != id))
                 rc = DRAX_ECORRUPT;
             if (rc == 0)
-                rc = user_delete(self, &user);
+                rc = user_delete(self, &user, type);
             at += 4 + key.size;
         }
         if (rc)
@@ -133,9 +133,9 @@ static int keys_delete(state_t *self, uint64_t id, uint64_t *deleted) {
     return 0;
 }
 
-int lease_end(state_t *self, const lease_use_t *use, uint64_t *deleted) {
+int lease_end(state_t *self, const lease_use_t *use, history_type_t type, uint64_t *deleted) {
     lease_use_t last;
-    int rc = keys_delete(self, use->id, deleted);
+    int rc = keys_delete(self, use->id, type, deleted);
     if (rc == 0)
         rc = lease_load(self, use->id, &last); /* without its keys now */
     if (rc)
@@ -172,7 +172,7 @@ static int lease_renew(state_t *self, const lease_use_t *use, outcome_t *out) {
 }
 
 static int lease_revoke(state_t *self, const lease_use_t *use, outcome_t *out) {
-    int rc = lease_end(self, use, &out->number);
+    int rc = lease_end(self, use, HISTORY_DELETE, &out->number);
     if (rc)
         return rc;
     if (out->number)

@@ -77,6 +77,9 @@ int state_freeze(state_t *self) {
     if (self->flushing || (!self->frozen && self->meta.applied == self->flushed))
         return DRAX_EAGAIN;
     if (!self->frozen) {
+        int rc = history_prune(self);
+        if (rc)
+            return rc;
         overlay_t *fresh = overlay_new();
         if (!fresh)
             return DRAX_ENOMEM;
@@ -168,6 +171,8 @@ static int state_load(state_t *self) {
         rc = meta_decode(&self->meta, (slice_t){self->scratch.data, self->scratch.size});
     if (rc == 0)
         rc = origins_load(self);
+    if (rc == 0)
+        rc = history_load(self);
     self->flushed = self->meta.applied;
     return rc;
 }
@@ -181,6 +186,7 @@ int state_open(state_t **out, kv_t **kv) {
     }
     self->kv = *kv;
     *kv = NULL;
+    state_history_keep(self, JOURNAL_KEEP_BYTES, JOURNAL_KEEP_REVISIONS);
     self->overlay = overlay_new();
     int rc = self->overlay ? state_load(self) : DRAX_ENOMEM;
     if (rc)
@@ -199,6 +205,7 @@ void state_close(state_t **self) {
     overlay_destroy(&state->frozen);
     kv_close(&state->kv);
     buffer_free(&state->frozen_meta);
+    history_writer_free(&state->history);
     buffer_free(&state->scratch);
     buffer_free(&state->outcome);
     buffer_free(&state->operation);

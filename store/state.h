@@ -20,6 +20,7 @@
 
 #include "broker/message.h"
 #include "broker/rpc.h"
+#include "store/history.h"
 #include "store/kv.h"
 
 typedef struct state state_t;
@@ -37,6 +38,7 @@ typedef struct state_applied {
     bool skipped;             /* the block did not count: `last_seq` is the last one that did */
     uint64_t last_seq;
     const buffer_t *results;
+    bool changed; /* keys: state_changes tells which */
 } state_applied_t;
 
 /* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the
@@ -48,6 +50,10 @@ int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 /* Answers a read request (method kind READ) from the present state, as outcome bytes appended to
  * `out`. `time_ms` is cluster time now, for ttl_ms in the answer. */
 int state_query(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
+
+/* What the last entry applied changed, to be read with history_next until the next apply; `entry`
+ * is that entry. Only when it did (state_applied_t's `changed`). */
+int state_changes(const state_t *self, const entry_t *entry, history_reader_t *out);
 
 /* Expiry. When is the first key due (cluster time; 0: none)? */
 int state_next_expiry(state_t *self, uint64_t *due_ms);
@@ -80,6 +86,43 @@ bool state_has_expiries(const state_t *self);
 const config_t *state_config(const state_t *self);
 /* The last boot of a gateway of `node` that proposed a block; 0: none. */
 uint64_t state_gateway_boot(const state_t *self, uint64_t node);
+
+/* ---- history ---- */
+
+/* How much is kept: so many bytes of changes or so many revisions, whichever is less. From the
+ * start JOURNAL_KEEP_BYTES and JOURNAL_KEEP_REVISIONS. */
+void state_history_keep(state_t *self, uint64_t bytes, uint64_t revisions);
+/* The first revision whose changes are kept: revision + 1 when none are. */
+uint64_t state_history_first(const state_t *self);
+/* The log entry that made it: the journal must keep it and all after it. UINT64_MAX: needs none. */
+uint64_t state_history_index(const state_t *self);
+
+/* Where history finds the log: a sequential reader, as changes are read in order. */
+typedef struct history_source {
+    void *self;
+    /* The payload of a block, borrowed until the next call. DRAX_ECOMPACTED, DRAX_EIO, … */
+    int (*entry)(void *self, uint64_t index, slice_t *payload);
+} history_source_t;
+
+/* Which changes: of `key`, or, with `tree`, of all keys that begin with it. */
+typedef struct history_query {
+    slice_t key;
+    bool tree;
+    uint64_t from;     /* the first revision wanted */
+    size_t bytes;      /* of packed changes: no new revision is begun beyond */
+    size_t scan_bytes; /* of the log, likewise */
+} history_query_t;
+
+typedef struct history_page {
+    uint64_t next; /* the first revision not looked at */
+    size_t count;
+} history_page_t;
+
+/* Writes the changes, each as history_change_pack does, to `out`, which is empty; all of a revision
+ * or none. DRAX_ECOMPACTED: `from` is before state_history_first. Other errors are the source's, or
+ * DRAX_ECORRUPT. */
+int state_history(state_t *self, const history_query_t *query, const history_source_t *source,
+                  buffer_t *out, history_page_t *page);
 
 /* ---- snapshots ---- */
 

@@ -6,8 +6,9 @@
  *   lease.c            leases and the keys on them
  *   user.c             users' keys and what follows from them: digest, counts, expiries
  *   session.c          exactly once
+ *   state_history.c    what changed, for watches
  *   expiry.c           what is due
- *   query.c            reads
+ *   query.c            reads;  query_watch.c   the begin of a watch;  page.c   pairs in an answer
  *   state_snapshot.c   sending what is flushed;  state_staging.c   receiving it
  *
  * Invariants besides those of state.h
@@ -20,6 +21,7 @@
 #ifndef DRAX_STORE_STATE_INTERNAL_H
 #define DRAX_STORE_STATE_INTERNAL_H
 
+#include "store/history.h"
 #include "store/merge.h"
 #include "store/meta.h"
 #include "store/record.h"
@@ -52,6 +54,14 @@ struct state {
 
     uint64_t change_revision; /* what the command being applied changes is made at */
     uint64_t keys_left;       /* that it may still go over; DRAX_ETOOLARGE after that */
+
+    history_writer_t history; /* of the block being applied */
+    /* The head of the oldest record kept; first 0: there is none. */
+    struct {
+        uint64_t index, first, last, total;
+    } oldest;
+    uint64_t history_added; /* records since the last pruning */
+    uint64_t keep_bytes, keep_revisions;
 
     buffer_t scratch;   /* the record that state_lookup found in kv */
     buffer_t outcome;   /* of the command being applied */
@@ -88,6 +98,7 @@ origin_t *state_origin_add(state_t *self, const origin_t *origin); /* NULL: out 
 
 typedef struct user {
     record_key_t key; /* with its prefix */
+    slice_t given;    /* the key as it was asked for, borrowed: where history finds it */
     found_t at;
     bool exists;
     record_t record; /* when it exists */
@@ -103,7 +114,8 @@ typedef struct life {
 /* Writes the key at change_revision; its lease, if any, must exist. The user is void after this, as
  * after a delete. `value` must not be borrowed from the state. */
 int user_put(state_t *self, user_t *user, slice_t value, life_t life);
-int user_delete(state_t *self, user_t *user);
+/* `type`: HISTORY_DELETE or HISTORY_EXPIRE. */
+int user_delete(state_t *self, user_t *user, history_type_t type);
 /* Deletes all keys that begin with `prefix`; *deleted is how many. */
 int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted);
 
@@ -132,6 +144,16 @@ int txn_apply(state_t *self, const request_t *request, outcome_t *out);
 
 /* As state_query; DRAX_ETOOLARGE when it goes over more than keys_left keys. */
 int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
+/* ---- history (state_history.c) ---- */
+
+/* user_put and user_delete add to the history of the block being applied (`self->history`); who
+ * takes changes back must history_rewind it as well. */
+/* The block's record into the overlay. */
+int history_store(state_t *self);
+/* After opening: what is kept. */
+int history_load(state_t *self);
+/* Before a flush: forgets what is older than it has to be, a bounded number of records. */
+int history_prune(state_t *self);
 
 /* ---- exactly once (session.c) ---- */
 
@@ -163,10 +185,13 @@ typedef struct lease_use {
 int lease_load(state_t *self, uint64_t id, lease_use_t *out);
 /* lease_grant, lease_keepalive, lease_revoke. */
 int lease_apply(state_t *self, const request_t *request, outcome_t *out);
-/* Ends the lease; *deleted keys went with it. */
-int lease_end(state_t *self, const lease_use_t *use, uint64_t *deleted);
+/* Ends the lease; *deleted keys went with it, as `type` tells watches. */
+int lease_end(state_t *self, const lease_use_t *use, history_type_t type, uint64_t *deleted);
 /* The key moves from one lease to another; 0: none. Those that are not 0 must exist. */
 int lease_move(state_t *self, slice_t user_key, uint64_t from, uint64_t to);
+/* ---- the begin of a watch (query_watch.c) ---- */
+
+int watch_answer(state_t *self, const request_t *request, buffer_t *out);
 
 /* ---- expiries (expiry.c) ---- */
 

@@ -74,6 +74,7 @@ static int compares_check(state_t *self, slice_t compares, bool *hold) {
 typedef struct savepoint {
     uint64_t revision, digest, keys, expiring;
     due_t dues[DUE_KINDS];
+    history_mark_t history;
 } savepoint_t;
 
 static savepoint_t changes_begin(state_t *self) {
@@ -84,6 +85,7 @@ static savepoint_t changes_begin(state_t *self) {
         .keys = self->meta.keys,
         .expiring = self->meta.expiring,
         .dues = {self->dues[DUE_KEY], self->dues[DUE_LEASE]},
+        .history = self->history.now,
     };
 }
 
@@ -94,6 +96,7 @@ static void changes_undo(state_t *self, const savepoint_t *before) {
     self->meta.keys = before->keys;
     self->meta.expiring = before->expiring;
     memcpy(self->dues, before->dues, sizeof self->dues);
+    history_rewind(&self->history, &before->history);
 }
 
 /* ---- operations ---- */

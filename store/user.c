@@ -15,6 +15,7 @@
 
 int user_load(state_t *self, slice_t key, user_t *out) {
     record_key_user(&out->key, key);
+    out->given = key;
     int rc = state_lookup(self, record_key(&out->key), &out->at);
     out->exists = rc == 0;
     if (rc == 0)
@@ -24,6 +25,12 @@ int user_load(state_t *self, slice_t key, user_t *out) {
 
 static slice_t user_key(const user_t *user) {
     return (slice_t){user->key.bytes + 1, user->key.size - 1};
+}
+
+static void user_changed(state_t *self, const user_t *user, history_type_t type, slice_t value) {
+    history_change_t change = {self->change_revision, type,
+                               user->given.size ? user->given : user_key(user), value};
+    history_add(&self->history, &change);
 }
 
 /* Takes what the record counted for out of the meta. */
@@ -61,6 +68,7 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
     if (!room)
         return DRAX_ENOMEM;
     record_write(&record, key, room);
+    user_changed(self, user, HISTORY_PUT, value);
     self->meta.digest += record.hash;
     self->meta.keys++;
     if (!life.due_ms)
@@ -71,12 +79,13 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
     return expiry_add(self, DUE_KEY, life.due_ms, &due);
 }
 
-int user_delete(state_t *self, user_t *user) {
+int user_delete(state_t *self, user_t *user, history_type_t type) {
     int rc = user_discount(self, user);
     if (rc == 0 && user->exists && user->record.lease)
         rc = lease_move(self, user_key(user), user->record.lease, 0);
     if (rc)
         return rc;
+    user_changed(self, user, type, (slice_t){NULL, 0});
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }
 
@@ -127,7 +136,7 @@ int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted) {
             user.at.node = overlay_find(self->overlay, record_key(&user.key));
             rc = record_parse((slice_t){at, RECORD_HEADER_BYTES}, &user.record);
             if (rc == 0)
-                rc = user_delete(self, &user);
+                rc = user_delete(self, &user, HISTORY_DELETE);
             if (rc)
                 return rc;
             at += RECORD_HEADER_BYTES;

@@ -65,7 +65,7 @@ static int key_write(state_t *self, const request_t *request, outcome_t *out) {
         rc = user_put(self, &user, request->value, life);
         out->index = revision;
     } else {
-        rc = user_delete(self, &user);
+        rc = user_delete(self, &user, HISTORY_DELETE);
     }
     self->meta.revision = revision;
     out->revision = revision;

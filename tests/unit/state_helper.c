@@ -120,6 +120,8 @@ int world_block(world_t *self, const buffer_t *block, state_applied_t *out) {
                      .kind = ENTRY_BLOCK,
                      .payload = payload_copy(block->data, block->size)};
     int rc = state_apply(self->state, &entry, out);
+    if (self->log && rc == 0)
+        rc = entries_push(self->log, &entry);
     entry_clear(&entry);
     return rc;
 }
@@ -159,6 +161,14 @@ const char *world_query(world_t *self, const char *request_text) {
     outcome_text(&self->text, (slice_t){out.data, out.size});
     buffer_free(&out);
     return (const char *) self->text.data;
+}
+
+int world_entry(void *hint, uint64_t index, slice_t *payload) {
+    const world_t *world = hint;
+    if (index == 0 || index > world->log->count)
+        return DRAX_ENOTFOUND;
+    *payload = payload_slice(world->log->items[index - 1].payload);
+    return 0;
 }
 
 size_t world_expire(world_t *self, uint64_t time_ms) {

@@ -12,6 +12,7 @@ typedef struct world {
     uint64_t seq;     /* of the last block of WORLD_NODE */
     buffer_t bytes;   /* scratch */
     buffer_t text;    /* of the last answer */
+    entries_t *log;   /* when not NULL: keeps every entry applied */
 } world_t;
 
 void world_open(world_t *self, kv_t *kv); /* takes kv over */
@@ -25,6 +26,8 @@ const char *world_apply(world_t *self, const char *command);
 const char *world_query(world_t *self, const char *request);
 /* Applies a block payload as the next entry. */
 int world_block(world_t *self, const buffer_t *block, state_applied_t *out);
+/* A history_source_t's entry over a world's log, which must begin with entry 1. */
+int world_entry(void *world, uint64_t index, slice_t *payload);
 /* Takes what is due at `time_ms` through the log; how many keys were named. */
 size_t world_expire(world_t *self, uint64_t time_ms);
 

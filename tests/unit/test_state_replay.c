@@ -130,13 +130,13 @@ static void model_text(const model_t *self, char *out, size_t size) {
 
 /* ---- a random log ---- */
 
-typedef struct history {
+typedef struct replay {
     entries_t entries;
     uint64_t results[ENTRIES], digests[ENTRIES]; /* after each entry, on the state never closed */
     model_t model;
     uint64_t seed, time_ms, block_seq, client_seq;
     char repeats[REPEATS][COMMAND_BYTES]; /* commands with client and seq, to be sent again */
-} history_t;
+} replay_t;
 
 /* Something about one of a few leases: granted, renewed, revoked, or a key put on it. */
 static void lease_random(history_t *self, model_key_t *key, unsigned value, const char *options,
@@ -169,7 +169,7 @@ static void lease_random(history_t *self, model_key_t *key, unsigned value, cons
 }
 
 /* A transaction that puts two keys at one revision, and after that may be refused as a whole. */
-static void txn_random(history_t *self, model_key_t *key, unsigned value, const char *options,
+static void txn_random(replay_t *self, model_key_t *key, unsigned value, const char *options,
                        char out[COMMAND_BYTES]) {
     model_t *model = &self->model;
     model_key_t *other = &model->keys[random_next(&self->seed) % KEYS];
@@ -187,7 +187,7 @@ static void txn_random(history_t *self, model_key_t *key, unsigned value, const 
 }
 
 /* Writes a random command and applies it to the model. */
-static void command_random(history_t *self, char out[COMMAND_BYTES]) {
+static void command_random(replay_t *self, char out[COMMAND_BYTES]) {
     model_t *model = &self->model;
     model_key_t *key = &model->keys[random_next(&self->seed) % KEYS];
     unsigned value = (unsigned) (random_next(&self->seed) % 100000);
@@ -258,7 +258,7 @@ static void command_random(history_t *self, char out[COMMAND_BYTES]) {
 }
 
 /* The block payload of the next entry; `leader` is asked for what is due. */
-static void block_random(history_t *self, state_t *leader, buffer_t *out) {
+static void block_random(replay_t *self, state_t *leader, buffer_t *out) {
     uint64_t what = random_next(&self->seed) % 20;
     size_t count = random_next(&self->seed) % 5;
     buffer_t command = {0};
@@ -287,7 +287,7 @@ static void block_random(history_t *self, state_t *leader, buffer_t *out) {
     buffer_free(&command);
 }
 
-static void entry_random(history_t *self, state_t *leader, entry_t *out) {
+static void entry_random(replay_t *self, state_t *leader, entry_t *out) {
     uint64_t what = random_next(&self->seed) % 40;
     buffer_t block = {0};
     self->time_ms += random_next(&self->seed) % 50;
@@ -353,7 +353,7 @@ static void node_open(node_t *self) {
 }
 
 /* Applies what the node is behind of the log and compares every result. */
-static void node_follow(node_t *self, const history_t *log, size_t end) {
+static void node_follow(node_t *self, const replay_t *log, size_t end) {
     while (state_applied(self->state) < end) {
         size_t i = state_applied(self->state);
         state_applied_t applied;
@@ -363,7 +363,7 @@ static void node_follow(node_t *self, const history_t *log, size_t end) {
     }
 }
 
-static void node_step(node_t *self, history_t *log, size_t end) {
+static void node_step(node_t *self, replay_t *log, size_t end) {
     uint64_t what = random_next(&log->seed) % 60;
     node_follow(self, log, end);
     if (what < 6) {
@@ -401,7 +401,7 @@ static void same_log_same_state(void **unused) {
     (void) unused;
     static char want[8192];
     for (uint64_t seed = 1; seed <= 5; seed++) {
-        history_t *log = calloc(1, sizeof *log);
+        replay_t *log = calloc(1, sizeof *log);
         log->seed = seed;
         model_init(&log->model);
         world_t world;
