@@ -22,6 +22,14 @@ struct clients {
     uint8_t envelope[LIMIT_ENVELOPE_BYTES + 2 * LIMIT_ENVELOPE_FRAMES];
 };
 
+envelope_t *envelope_copy(const envelope_t *envelope) {
+    size_t size = sizeof *envelope + envelope->size;
+    envelope_t *copy = malloc(size);
+    if (copy)
+        memcpy(copy, envelope, size);
+    return copy;
+}
+
 static int option_set(void *socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof value);
 }

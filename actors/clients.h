@@ -17,6 +17,8 @@ typedef struct envelope {
     uint8_t bytes[];
 } envelope_t;
 
+envelope_t *envelope_copy(const envelope_t *envelope); /* NULL: out of memory */
+
 typedef struct clients clients_t;
 
 /* Binds tcp://ADDRESS; NULL: no port. `detail` gets a sentence: DRAX_EINUSE, DRAX_EINVAL, DRAX_EIO,

@@ -8,8 +8,8 @@
 
 /* ---- answers ---- */
 
-static void response_send(gateway_actor_t *self, account_t *account, envelope_t *envelope,
-                          uint32_t msgid, slice_t outcome) {
+void gateway_respond(gateway_actor_t *self, account_t *account, envelope_t *envelope,
+                     uint32_t msgid, slice_t outcome) {
     buffer_reset(&self->response);
     rpc_response(&self->response, msgid, outcome);
     if (self->response.failed) {
@@ -27,6 +27,8 @@ static void response_send(gateway_actor_t *self, account_t *account, envelope_t 
         if (kept && account_keep(self->pendings, account, &envelope, &kept) != 0 && !told)
             log_warning(self->log, "a client does not read its answers: some are dropped");
         payload_unref(&kept);
+    } else if (rc && account) {
+        gateway_client_gone(self, account);
     }
     free(envelope);
 }
@@ -41,8 +43,18 @@ void gateway_answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
     if (pending->reading)
         admission_answered(pending->account, outcome.size);
     pendings_close(self->pendings, pending, &envelope, &account);
-    response_send(self, account, envelope, msgid, outcome);
+    gateway_respond(self, account, envelope, msgid, outcome);
     account_settle(self->pendings, account);
+}
+
+void gateway_forget(gateway_actor_t *self, uint64_t token) {
+    pending_t *pending = pendings_find(self->pendings, token);
+    envelope_t *envelope;
+    account_t *account;
+    if (pending->reading)
+        admission_answered(pending->account, 0);
+    pendings_close(self->pendings, pending, &envelope, &account);
+    free(envelope);
 }
 
 void gateway_fail(gateway_actor_t *self, uint64_t token, rpc_code_t code, const char *text) {
@@ -57,7 +69,7 @@ static void answer_at_once(gateway_actor_t *self, envelope_t **envelope, uint32_
                            const buffer_t *outcome) {
     account_t *account = pendings_account(self->pendings, *envelope);
     if (!outcome->failed) {
-        response_send(self, account, *envelope, msgid, (slice_t){outcome->data, outcome->size});
+        gateway_respond(self, account, *envelope, msgid, (slice_t){outcome->data, outcome->size});
         *envelope = NULL;
     }
     if (account)
@@ -82,8 +94,12 @@ static void unsent_turn(gateway_actor_t *self) {
             int rc = self->options.respond(self->options.hint, account->unsent->envelope, response);
             if (rc == DRAX_EAGAIN)
                 break;
+            if (rc)
+                gateway_client_gone(self, account);
             account_sent(self->pendings, account);
         }
+        if (!account->unsent)
+            gateway_watches_resume(self, account);
         account_settle(self->pendings, account);
     }
 }
@@ -114,6 +130,19 @@ static void request_local(gateway_actor_t *self, envelope_t **envelope, const re
     buffer_free(&outcome);
 }
 
+static bool is_watch(method_t method) {
+    return method == METHOD_WATCH || method == METHOD_WATCH_TREE;
+}
+
+static void request_watch(gateway_actor_t *self, envelope_t **envelope, const request_t *request) {
+    buffer_t outcome = {0};
+    gateway_watch_cancel(self, *envelope, request);
+    rpc_success(&outcome);
+    pack_map(&outcome, 0);
+    answer_at_once(self, envelope, request->msgid, &outcome);
+    buffer_free(&outcome);
+}
+
 static void request_serve(gateway_actor_t *self, envelope_t **envelope, const request_t *request,
                           slice_t payload, uint64_t now_ms) {
     pending_kind_t kind = kind_of(request);
@@ -128,6 +157,8 @@ static void request_serve(gateway_actor_t *self, envelope_t **envelope, const re
         refuse(self, envelope, request->msgid, RPC_UNAVAILABLE, "too many requests are waiting");
         return;
     }
+    if (is_watch(request->method))
+        gateway_watch_begin(self, request);
     if (read)
         gateway_read(self, token);
     else if (kind == PENDING_WRITE)
@@ -141,8 +172,10 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
     request_t request;
     rpc_error_t error;
     int rc = request_decode(payload, &request, &error);
-    if (rc == DRAX_EAGAIN) {
-        /* Not for an answer. */
+    self->now_ms = now_ms;
+    if (rc == DRAX_EAGAIN) { /* not for an answer */
+        if (request.credit)
+            gateway_credit(self, *envelope, &request);
     } else if (payload.size > self->options.max_request_bytes) {
         refuse(self, envelope, request.msgid, RPC_TOO_LARGE,
                "the payload is larger than --max-request");
@@ -150,6 +183,8 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
         refuse(self, envelope, request.msgid, error.code, error.text);
     } else if (method_kind(request.method) == METHOD_KIND_LOCAL) {
         request_local(self, envelope, &request, now_ms);
+    } else if (method_kind(request.method) == METHOD_KIND_WATCH) {
+        request_watch(self, envelope, &request);
     } else if (self->stopping) {
         refuse(self, envelope, request.msgid, RPC_UNAVAILABLE, "the node is stopping");
     } else {
@@ -185,6 +220,7 @@ static void raft_status(gateway_actor_t *self, const message_raft_status_t *stat
 
 static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
     gateway_actor_t *self = hint;
+    self->now_ms = now_ms;
     if (message->actor == ACTOR_STORAGE)
         gateway_learn(self, &message->batch);
     switch (message->kind) {
@@ -203,6 +239,12 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
     case MESSAGE_ANSWER:
         gateway_answers(self, &message->batch);
         break;
+    case MESSAGE_CHANGES:
+        gateway_changes(self, &message->batch);
+        break;
+    case MESSAGE_PAST:
+        gateway_past(self, &message->batch);
+        break;
     case MESSAGE_RESULT:
         gateway_result(self, &message->batch);
         break;
@@ -211,6 +253,7 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
         break;
     case MESSAGE_STORE_STATUS:
         self->store_known = true;
+        gateway_history_first(self, message->batch.seq);
         break;
     default:
         log_warning(self->log, "unexpected message kind=%s", message_kind_name(message->kind));
@@ -220,8 +263,9 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
 
 static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
     gateway_actor_t *self = hint;
-    (void) now_ms;
+    self->now_ms = now_ms;
     if (neighbour == ACTOR_STORAGE) {
+        gateway_watches_again(self);
         gateway_reads_again(self);
     } else if (neighbour == ACTOR_RAFT) {
         self->raft.leader = 0; /* until it tells */
@@ -234,10 +278,12 @@ static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
 
 static int gateway_turn(void *hint, uint64_t now_ms) {
     gateway_actor_t *self = hint;
+    self->now_ms = now_ms;
     gateway_local_turn(self);
     gateway_blocks_turn(self, now_ms);
     gateway_reads_turn(self, now_ms);
     unsent_turn(self);
+    gateway_watches_turn(self, now_ms);
     if (self->stopping && now_ms >= self->stop_ms)
         self->stop_over = true;
     return 0;
@@ -248,6 +294,8 @@ static uint64_t gateway_deadline(const void *hint, uint64_t now_ms) {
     uint64_t at = gateway_blocks_deadline(self);
     uint64_t reads = gateway_reads_deadline(self);
     at = reads < at ? reads : at;
+    uint64_t watches = gateway_watches_deadline(self);
+    at = watches < at ? watches : at;
     if (pendings_unsent(self->pendings) && now_ms + GATEWAY_UNSENT_RETRY_MS < at)
         at = now_ms + GATEWAY_UNSENT_RETRY_MS;
     if (self->stopping && self->stop_ms < at)
@@ -261,6 +309,8 @@ static void gateway_stop(void *hint, uint64_t now_ms) {
         return;
     self->stopping = true;
     self->stop_ms = now_ms + GATEWAY_STOP_MS;
+    self->now_ms = now_ms;
+    gateway_watches_stop(self);
 }
 
 static bool gateway_stopped(const void *hint) {
@@ -297,9 +347,13 @@ int gateway_actor_new(gateway_actor_t **out, const gateway_options_t *options) {
     self->log = options->log;
     self->blocks_last = &self->blocks;
     self->raft.role = RAFT_LEARNER;
+    TAILQ_INIT(&self->watch.queue);
+    SLIST_INIT(&self->watch.touched);
     int rc = pendings_new(&self->pendings, options->boot);
+    if (rc == 0)
+        rc = watches_new(&self->watch.table, options->boot);
     if (rc) {
-        free(self);
+        gateway_actor_destroy(&self);
         return rc;
     }
     *out = self;
@@ -311,6 +365,9 @@ void gateway_actor_destroy(gateway_actor_t **self_p) {
     if (!self)
         return;
     gateway_blocks_free(self);
+    watches_destroy(&self->watch.table);
+    buffer_free(&self->watch.questions);
+    buffer_free(&self->watch.note);
     pendings_destroy(&self->pendings);
     buffer_free(&self->queries);
     buffer_free(&self->stale_queries);

@@ -4,6 +4,8 @@
  *   gateway_blocks.c  writes: blocks, proposed in order until their results come
  *   gateway_reads.c   reads: queries to storage, read indexes from raft
  *   gateway_local.c   ping, status and the membership methods
+ *   gateway_watch.c   watches and long polls: how they begin, wait and end
+ *   gateway_events.c  what they hear
  */
 #ifndef DRAX_ACTORS_GATEWAY_INTERNAL_H
 #define DRAX_ACTORS_GATEWAY_INTERNAL_H
@@ -11,6 +13,7 @@
 #include "actors/admission.h"
 #include "actors/gateway_actor.h"
 #include "actors/pending.h"
+#include "actors/watches.h"
 #include "broker/block.h"
 #include "broker/error.h"
 #include "broker/message.h"
@@ -22,6 +25,10 @@
 #define GATEWAY_REFUSED_MS 20u
 #define GATEWAY_UNSENT_RETRY_MS 5u
 #define GATEWAY_STOP_MS 2000u
+/* Questions about past changes that are with storage at a time. */
+#define GATEWAY_QUESTIONS 32u
+/* Without watches, changes are still wanted for this long: pollers come back. */
+#define GATEWAY_LINGER_MS 5000u
 /* `ping` and `status` wait this long for a node that is just starting. */
 #define GATEWAY_LOCAL_MS 3500u
 
@@ -39,10 +46,25 @@ typedef struct block_item {
     struct block_item *next;
 } block_item_t;
 
+typedef struct gateway_watches {
+    watches_t *table;
+    bool subscribed;          /* storage is to tell changes */
+    bool live_known;          /* it has told where it is */
+    uint64_t live;            /* the revision up to which it told all */
+    uint64_t history_first;   /* the first revision that it keeps, as last told */
+    uint64_t unsubscribe_ms;  /* when there are no watches */
+    struct watch_queue queue; /* of those that want to ask for past changes */
+    unsigned asked;           /* questions that are with storage */
+    SLIST_HEAD(, watch_group) touched;
+    account_t *gone;          /* linked by gone_next */
+    buffer_t questions, note; /* scratch */
+} gateway_watches_t;
+
 struct gateway_actor {
     gateway_options_t options;
     const post_t *post;
     const log_t *log;
+    uint64_t now_ms; /* of the last event */
     pendings_t *pendings;
     bool stopping;
     uint64_t stop_ms;
@@ -60,6 +82,8 @@ struct gateway_actor {
     uint64_t seq, confirmed;
     uint64_t propose_ms; /* not before, after a refusal */
 
+    gateway_watches_t watch;
+
     admission_t admission;           /* reads that are not with storage yet */
     uint64_t read_id;                /* of the last linearizable query */
     uint64_t asked_id, asked_ms;     /* the last read index wanted, and when */
@@ -69,6 +93,11 @@ struct gateway_actor {
 };
 
 /* gateway_actor.c */
+/* Sends a response; takes the envelope over. */
+void gateway_respond(gateway_actor_t *self, account_t *account, envelope_t *envelope,
+                     uint32_t msgid, slice_t outcome);
+/* Drops a pending request that will be answered otherwise; its account stays. */
+void gateway_forget(gateway_actor_t *self, uint64_t token);
 void gateway_answer(gateway_actor_t *self, uint64_t token, slice_t outcome);
 void gateway_fail(gateway_actor_t *self, uint64_t token, rpc_code_t code, const char *text);
 void gateway_learn(gateway_actor_t *self, const message_batch_t *batch);
@@ -99,5 +128,32 @@ void gateway_local_turn(gateway_actor_t *self);
 bool gateway_node_known(const gateway_actor_t *self);
 void gateway_admin(gateway_actor_t *self, uint64_t token, const request_t *request);
 void gateway_admin_result(gateway_actor_t *self, const message_admin_t *admin);
+
+/* gateway_watch.c */
+/* Before the read that a watch begins with. */
+void gateway_watch_begin(gateway_actor_t *self, const request_t *request);
+void gateway_watch_answer(gateway_actor_t *self, uint64_t token, slice_t outcome);
+void gateway_credit(gateway_actor_t *self, const envelope_t *envelope, const request_t *request);
+void gateway_watch_cancel(gateway_actor_t *self, const envelope_t *envelope,
+                          const request_t *request);
+/* Lets a watch that is BEHIND ask for past changes, if it may be told of them. */
+void gateway_watch_ask(gateway_actor_t *self, watch_t *watch);
+/* Ends it; a poll is answered with `outcome`. */
+void gateway_watch_end(gateway_actor_t *self, watch_t *watch, const buffer_t *outcome);
+/* Its watches end at the end of the turn. */
+void gateway_client_gone(gateway_actor_t *self, account_t *account);
+void gateway_watches_resume(gateway_actor_t *self, account_t *account);
+void gateway_watches_again(gateway_actor_t *self);
+void gateway_watches_stop(gateway_actor_t *self);
+void gateway_watches_turn(gateway_actor_t *self, uint64_t now_ms);
+uint64_t gateway_watches_deadline(const gateway_actor_t *self);
+
+/* gateway_events.c */
+void gateway_changes(gateway_actor_t *self, const message_batch_t *changes);
+void gateway_past(gateway_actor_t *self, const message_batch_t *answers);
+void gateway_history_first(gateway_actor_t *self, uint64_t first);
+/* The first revision that it has not heard of. */
+uint64_t gateway_watch_next(const gateway_actor_t *self, const watch_t *watch);
+void gateway_watch_idle(gateway_actor_t *self, watch_t *watch);
 
 #endif

@@ -89,6 +89,14 @@ void gateway_reads_refused(gateway_actor_t *self) {
         self->asked_ms -= GATEWAY_READ_REPEAT_MS - GATEWAY_REFUSED_MS;
 }
 
+static void answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
+    const pending_t *pending = pendings_find(self->pendings, token);
+    if (pending && (pending->method == METHOD_WATCH || pending->method == METHOD_WATCH_TREE))
+        gateway_watch_answer(self, token, outcome);
+    else
+        gateway_answer(self, token, outcome);
+}
+
 void gateway_answers(gateway_actor_t *self, const message_batch_t *answers) {
     batch_t batch;
     uint64_t token;
@@ -96,7 +104,7 @@ void gateway_answers(gateway_actor_t *self, const message_batch_t *answers) {
     if (batch_open(&batch, payload_slice(answers->payload)) != 0)
         return;
     while (batch_next(&batch, &token, &outcome) == 1)
-        gateway_answer(self, token, outcome);
+        answer(self, token, outcome);
 }
 
 uint64_t gateway_reads_deadline(const gateway_actor_t *self) {

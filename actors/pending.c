@@ -73,7 +73,8 @@ static void unsent_free(unsent_t *item) {
 }
 
 void account_settle(pendings_t *self, account_t *account) {
-    if (account->requests || account->unsent || account->waits)
+    if (account->requests || account->unsent || account->waits || account->watch_count ||
+        account->gone)
         return;
     zhashx_delete(self->accounts, account);
     free(account->queue);

@@ -7,6 +7,8 @@
 #ifndef DRAX_ACTORS_PENDING_H
 #define DRAX_ACTORS_PENDING_H
 
+#include <bsd/sys/queue.h>
+
 #include "actors/clients.h"
 #include "broker/rpc.h"
 
@@ -28,10 +30,14 @@ typedef struct account {
     uint64_t *queue;
     size_t queue_head, queue_count, queue_capacity;
     struct account *waiting_next;
-    bool waits;          /* in admission's list */
-    uint32_t reading;    /* reads that are with storage */
-    uint32_t window;     /* how many may be; 0: none answered yet */
-    size_t answer_bytes; /* their answers' average size */
+    bool waits;                 /* in admission's list */
+    uint32_t reading;           /* reads that are with storage */
+    uint32_t window;            /* how many may be; 0: none answered yet */
+    size_t answer_bytes;        /* their answers' average size */
+    LIST_HEAD(, watch) watches; /* watches.h */
+    uint32_t watch_count;
+    bool gone; /* the client is: its watches are to be forgotten */
+    struct account *gone_next;
     uint32_t id_size;
     uint8_t id[];
 } account_t;

@@ -44,6 +44,7 @@ int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t 
     rc = state_open(&self->state, &kv);
     if (rc)
         return detail_set(detail, detail_size, "cannot read the state", rc);
+    state_history_keep(self->state, self->options.keep_bytes, self->options.keep_revisions);
     return 0;
 }
 
@@ -285,6 +286,12 @@ static void storage_receive(void *hint, message_t *message, uint64_t now_ms) {
     case MESSAGE_QUERY:
         storage_query_receive(self, message, now_ms);
         break;
+    case MESSAGE_SUBSCRIBE:
+        storage_subscribe(self, message->subscribe.on);
+        break;
+    case MESSAGE_HISTORY:
+        storage_history_receive(self, message);
+        break;
     case MESSAGE_SNAPSHOT_FETCH:
         storage_snapshot_fetch(self, message, now_ms);
         break;
@@ -305,6 +312,7 @@ static void storage_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
         storage_writes_clear(self);
     } else if (neighbour == ACTOR_GATEWAY) {
         storage_queries_clear(self);
+        storage_watch_clear(self);
         self->status_ms = now_ms;
         self->status_applied = UINT64_MAX; /* tell it at once */
     }
@@ -326,14 +334,21 @@ static void settle_turn(storage_actor_t *self, uint64_t now_ms) {
         self->settle_ms = 0;
 }
 
-static void status_turn(storage_actor_t *self, uint64_t now_ms) {
+static bool status_news(const storage_actor_t *self) {
     uint64_t applied = self->state ? state_applied(self->state) : 0;
-    if (now_ms < self->status_ms || !storage_settled(self) || self->status_applied == applied)
+    uint64_t first = self->state ? state_history_first(self->state) : 1;
+    return self->status_applied != applied || self->status_first != first;
+}
+
+static void status_turn(storage_actor_t *self, uint64_t now_ms) {
+    if (now_ms < self->status_ms || !storage_settled(self) || !status_news(self))
         return;
     self->status_ms = now_ms + STORAGE_STATUS_MS;
-    self->status_applied = applied;
+    self->status_applied = self->state ? state_applied(self->state) : 0;
+    self->status_first = self->state ? state_history_first(self->state) : 1;
     message_t message = {.kind = MESSAGE_STORE_STATUS};
     storage_batch_stamp(self, &message);
+    message.batch.seq = self->status_first;
     self->post->local(self->post->self, ACTOR_GATEWAY, &message);
 }
 
@@ -348,9 +363,13 @@ static int storage_turn(void *hint, uint64_t now_ms) {
         rc = storage_write_turn(self, now_ms);
     if (rc == 0)
         rc = storage_apply_turn(self, now_ms);
+    if (rc == 0)
+        rc = storage_changes_turn(self);
     settle_turn(self, now_ms);
     if (rc == 0)
         rc = storage_query_turn(self, now_ms);
+    if (rc == 0)
+        rc = storage_history_turn(self);
     if (rc)
         return rc;
     storage_expire_turn(self, now_ms);
@@ -379,7 +398,7 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
         at = earlier(at, self->retry_ms);
     if (self->settle_ms)
         at = earlier(at, self->settle_ms);
-    else if (self->state && self->status_applied != state_applied(self->state))
+    else if (self->state && status_news(self))
         at = earlier(at, self->status_ms);
     if (self->opened && self->leader && self->state && state_has_expiries(self->state))
         at = earlier(at, now_ms + 50);
@@ -444,6 +463,8 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
     self->log = options->log;
     snprintf(self->home, sizeof self->home, "%s", options->home);
     self->queries_last = &self->queries;
+    self->watch.questions_last = &self->watch.questions;
+    self->status_first = 1;
     int rc = worker_new(&self->flusher, options->workers);
     if (rc == 0)
         rc = worker_new(&self->reserver, options->workers);
@@ -467,6 +488,7 @@ void storage_actor_destroy(storage_actor_t **self_p) {
         storage_snapshots_clear(self);
     storage_writes_clear(self);
     storage_queries_clear(self);
+    storage_watch_clear(self);
     tail_clear(&self->tail);
     state_close(&self->state);
     journal_close(&self->journal);

@@ -22,6 +22,11 @@ static int entry_apply(storage_actor_t *self, const entry_t *entry, uint64_t now
     }
     if (!self->dirty_ms)
         self->dirty_ms = now_ms;
+    if (applied.changed) {
+        rc = storage_changed(self, entry);
+        if (rc)
+            return rc;
+    }
     if (entry->kind != ENTRY_BLOCK)
         return 0;
     if (applied.node == 0)

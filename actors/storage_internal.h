@@ -5,6 +5,7 @@
  *   storage_apply.c     committed entries into the state, results, expiry, flushing
  *   storage_query.c     reads, parked until they are safe
  *   storage_snapshot.c  snapshots, sent and received
+ *   storage_watch.c     changes, present and past, for the gateway's watches
  */
 #ifndef DRAX_ACTORS_STORAGE_INTERNAL_H
 #define DRAX_ACTORS_STORAGE_INTERNAL_H
@@ -20,6 +21,11 @@
 #define STORAGE_APPLY_BYTES (2u << 20)
 #define STORAGE_APPLY_ENTRIES 256u
 #define STORAGE_ANSWER_BYTES (4u << 20)
+/* Past changes: for one question at most so much of the log is read, so far ahead; and so many
+ * questions are answered in a turn. */
+#define STORAGE_SCAN_BYTES (1u << 20)
+#define STORAGE_READ_AHEAD_BYTES (256u << 10)
+#define STORAGE_QUESTIONS 16u
 /* Entries kept in memory between their write and their apply. */
 #define STORAGE_TAIL_BYTES (32u << 20)
 /* A read whose index never came is forgotten; its gateway has given up long before. */
@@ -71,6 +77,23 @@ typedef struct staging {
     int code;
 } staging_t;
 
+typedef struct question_item {
+    payload_t *payload; /* of HISTORY */
+    batch_t cursor;
+    struct question_item *next;
+} question_item_t;
+
+/* What the gateway's watches want. */
+typedef struct storage_watch {
+    bool subscribed;
+    uint64_t told;    /* the revision up to which CHANGES went out */
+    buffer_t changes; /* since then: batch elements */
+    size_t count;
+    question_item_t *questions, **questions_last;
+    entries_t run;   /* of the journal, read ahead */
+    buffer_t events; /* of the answer being made */
+} storage_watch_t;
+
 struct storage_actor {
     storage_options_t options;
     const post_t *post;
@@ -116,13 +139,15 @@ struct storage_actor {
     journal_reserve_t *reserve;
     uint64_t reserve_retry_ms;
 
+    storage_watch_t watch;
+
     snapshot_session_t sessions[SNAPSHOT_SESSIONS];
     uint64_t session_count;
     staging_t staging;
     bool install_due;
 
-    uint64_t status_ms; /* when STORE_STATUS is due */
-    uint64_t status_revision, status_applied;
+    uint64_t status_ms;                    /* when STORE_STATUS is due */
+    uint64_t status_applied, status_first; /* as last told */
     bool stopping;
     buffer_t scratch, outcome;
 };
@@ -151,6 +176,15 @@ void storage_read_ready(storage_actor_t *self, const message_t *message);
 int storage_query_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_queries_clear(storage_actor_t *self);
 void storage_batch_stamp(const storage_actor_t *self, message_t *message);
+
+/* storage_watch.c */
+void storage_subscribe(storage_actor_t *self, bool on);
+/* After `entry` was applied, when it changed keys. */
+int storage_changed(storage_actor_t *self, const entry_t *entry);
+int storage_changes_turn(storage_actor_t *self);
+void storage_history_receive(storage_actor_t *self, message_t *message);
+int storage_history_turn(storage_actor_t *self);
+void storage_watch_clear(storage_actor_t *self);
 
 /* storage_snapshot.c */
 void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms);

@@ -251,6 +251,7 @@ static int install(storage_actor_t *self) {
     rc = state_open(&self->state, &staging->kv);
     if (rc)
         return rc;
+    state_history_keep(self->state, self->options.keep_bytes, self->options.keep_revisions);
     rc = journal_reset(self->journal, meta->index, meta->snapshot_term);
     if (rc)
         return rc;
@@ -293,6 +294,8 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
     self->commit = state_applied(self->state);
     self->dirty_ms = 0;
     staged_send(self, session, chunk, true, 0);
+    if (self->watch.subscribed)
+        storage_subscribe(self, true); /* a gap in what it hears: it asks for what is in between */
     return 0;
 }
 

@@ -11,11 +11,13 @@
  *   clock       = [time_ms, leader, term]
  *   raft_status = [cluster, node, role, leader, term, commit, no_space, gateway_boot, time_ms,
  *                  config]
+ *   subscribe   = [on]
  *   batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the batch
  *
- * `batch` is the body of QUERY, ANSWER, RESULT, SKIPPED and STORE_STATUS (the last two may have an
- * empty frame). OPEN has no body (nil). PROPOSE, PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and
- * SNAPSHOT_STAGED have the bodies propose, read and snapshot of codec_peer.c.
+ * `batch` is the body of QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES and PAST
+ * (SKIPPED and STORE_STATUS may have an empty frame). OPEN has no body (nil). PROPOSE,
+ * PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED have the bodies propose, read
+ * and snapshot of codec_peer.c.
  */
 #include <stdlib.h>
 
@@ -254,6 +256,16 @@ static void raft_status_decode(decoder_t *in, message_t *message) {
     codec_config_read(&in->in, &status->config);
 }
 
+static void subscribe_encode(encoder_t *out, const message_t *message) {
+    pack_array(&out->frames->header, 1);
+    pack_bool(&out->frames->header, message->subscribe.on);
+}
+
+static void subscribe_decode(decoder_t *in, message_t *message) {
+    unpack_arity(&in->in, 1);
+    message->subscribe.on = unpack_bool(&in->in);
+}
+
 static bool batch_complete(const message_t *message) {
     return message->batch.payload || message->kind == MESSAGE_SKIPPED ||
            message->kind == MESSAGE_STORE_STATUS;
@@ -321,7 +333,12 @@ body_t codec_local_body(message_kind_t kind) {
         return (body_t){codec_read_encode, codec_read_decode};
     case MESSAGE_SNAPSHOT_STAGED:
         return (body_t){codec_snapshot_encode, codec_snapshot_decode};
+    case MESSAGE_SUBSCRIBE:
+        return (body_t){subscribe_encode, subscribe_decode};
     case MESSAGE_QUERY:
+    case MESSAGE_HISTORY:
+    case MESSAGE_CHANGES:
+    case MESSAGE_PAST:
     case MESSAGE_ANSWER:
     case MESSAGE_RESULT:
     case MESSAGE_SKIPPED:

@@ -34,6 +34,13 @@
 #define LIMIT_GATEWAY_UNSENT_BYTES (256u << 20) /* of all connections */
 #define LIMIT_REQUEST_TIMEOUT_MS 4500u          /* then UNAVAILABLE or TIMEOUT */
 #define LIMIT_CLIENT_CONNECTIONS 65536u
+#define LIMIT_CLIENT_WATCHES 16384u  /* of one connection, long polls included */
+#define LIMIT_GATEWAY_WATCHES 65536u /* of all connections */
+#define LIMIT_GATEWAY_WATCH_BYTES (64u << 20)
+#define LIMIT_WATCH_CREDIT 64u /* notifications that a new watch may get */
+#define LIMIT_EVENTS_BYTES                                                                         \
+    (128u << 10)                   /* of events in one notification, about; one revision's whole */
+#define LIMIT_WATCH_IDLE_MS 10000u /* a watch with nothing to say says so */
 
 /* ---- blocks, entries, messages between actors ---- */
 #define LIMIT_BLOCK_BYTES (1u << 20) /* a block is closed when it reaches this */

@@ -158,6 +158,9 @@ void message_clear(message_t *self) {
     case MESSAGE_RESULT:
     case MESSAGE_SKIPPED:
     case MESSAGE_STORE_STATUS:
+    case MESSAGE_HISTORY:
+    case MESSAGE_CHANGES:
+    case MESSAGE_PAST:
         payload_unref(&self->batch.payload);
         break;
     default:
@@ -208,6 +211,10 @@ const char *message_kind_name(message_kind_t kind) {
         [MESSAGE_RESULT] = "RESULT",
         [MESSAGE_SKIPPED] = "SKIPPED",
         [MESSAGE_STORE_STATUS] = "STORE_STATUS",
+        [MESSAGE_SUBSCRIBE] = "SUBSCRIBE",
+        [MESSAGE_HISTORY] = "HISTORY",
+        [MESSAGE_CHANGES] = "CHANGES",
+        [MESSAGE_PAST] = "PAST",
     };
     const char *name = (unsigned) kind < MESSAGE_KIND_END ? names[kind] : NULL;
     return name ? name : "UNKNOWN";

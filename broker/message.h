@@ -134,6 +134,12 @@ typedef enum {
     MESSAGE_RESULT,       /* `batch`: one answer a command of block `seq` */
     MESSAGE_SKIPPED,      /* `batch`: block(s) came out of order; resend after `seq` */
     MESSAGE_STORE_STATUS, /* `batch` without payload */
+    /* gateway -> storage, for watches (past.h) */
+    MESSAGE_SUBSCRIBE, /* `subscribe` */
+    MESSAGE_HISTORY,   /* `batch`: questions about past changes, with tokens */
+    /* storage -> gateway */
+    MESSAGE_CHANGES, /* `batch`: a turn's changes, each with its revision as its token */
+    MESSAGE_PAST,    /* `batch`: answers to HISTORY */
     MESSAGE_KIND_END
 } message_kind_t;
 
@@ -334,11 +340,21 @@ typedef struct {
     config_t config;
 } message_raft_status_t;
 
-/* QUERY, ANSWER, RESULT, SKIPPED, STORE_STATUS. `payload` is a batch (batch.h). */
+/* SUBSCRIBE: from now on CHANGES, or no more. The first one tells, without changes, where storage
+ * is. */
 typedef struct {
-    uint64_t read_id;  /* QUERY: 0 = stale, else wait for READ_READY of this id or a later one */
-    uint64_t boot;     /* RESULT, SKIPPED: the gateway's */
-    uint64_t seq;      /* RESULT: the block; SKIPPED: the last block that counted */
+    bool on;
+} message_subscribe_t;
+
+/* QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES, PAST. `payload` is a batch
+ * (block.h). */
+typedef struct {
+    uint64_t read_id; /* QUERY: 0 = stale, else wait for READ_READY of this id or a later one */
+    uint64_t boot;    /* RESULT, SKIPPED: the gateway's */
+    /* RESULT: the block; SKIPPED: the last block that counted; CHANGES: the revision they follow:
+     * all changes after it up to `revision` are in them; STORE_STATUS: the first revision of which
+     * history tells. */
+    uint64_t seq;
     uint64_t revision; /* from storage, always */
     uint64_t applied;
     uint64_t digest; /* of the state at `applied` */
@@ -374,6 +390,7 @@ typedef struct message {
         message_clock_t clock;
         message_raft_status_t raft_status;
         message_batch_t batch;
+        message_subscribe_t subscribe;
     };
 } message_t;
 

@@ -35,15 +35,19 @@ typedef enum {
     METHOD_MEMBER_REMOVE,
     METHOD_MEMBER_PROMOTE,
     METHOD_LEADER_TRANSFER,
+    METHOD_WATCH,
+    METHOD_WATCH_TREE,
+    METHOD_WATCH_CANCEL,
     METHOD_EXPIRE, /* internal (expire_open below); request_decode never gives it */
     METHOD_END
 } method_t;
 
 typedef enum {
     METHOD_KIND_LOCAL, /* answered by the gateway: ping, status */
-    METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list */
+    METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list; watch: its begin */
     METHOD_KIND_WRITE, /* through the log */
-    METHOD_KIND_ADMIN  /* membership and leadership, through the raft actor */
+    METHOD_KIND_ADMIN, /* membership and leadership, through the raft actor */
+    METHOD_KIND_WATCH  /* about what the gateway keeps for a connection: watch_cancel */
 } method_kind_t;
 
 method_kind_t method_kind(method_t method);
@@ -98,6 +102,11 @@ typedef struct request {
     uint64_t id; /* member id; 0: none */
     slice_t addr, raft_addr;
     slice_t compares, then, otherwise; /* txn: each a list, checked; see below */
+    uint64_t from;                     /* watch: the first revision wanted; 0: none given */
+    bool has_wait;
+    uint64_t wait_ms;
+    uint64_t watch;  /* watch_cancel and credit: which */
+    uint64_t credit; /* a notification's: how many more; 0: it is another one */
 } request_t;
 
 /* Why a request was refused: a contract code and a sentence. Static or in-struct storage. */
@@ -108,9 +117,9 @@ typedef struct rpc_error {
 
 /* Decodes one client payload: pre-scan, then every rule of the contract that needs no state: shape,
  * types, ranges, key length, unknown options, trailing bytes, ttl with lease.
- * 0: `out` is a request to serve. DRAX_EAGAIN: a message to ignore without an answer (kind 1, an
- * unknown notification). DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be
- * read. */
+ * 0: `out` is a request to serve. DRAX_EAGAIN: a message without an answer: the notification
+ * `credit` when out->credit is not 0, else (kind 1, other notifications) one to ignore.
+ * DRAX_EPROTO: refuse it with `error`; out->msgid is set where it could be read. */
 int request_decode(slice_t payload, request_t *out, rpc_error_t *error);
 
 /* ---- transactions (rpc_txn.c) ----
@@ -178,6 +187,8 @@ int expire_next(expire_t *self, expire_item_t *out);
 /* Outcome bytes. Success writes nil for the error; the caller then packs the result map. */
 void rpc_success(buffer_t *out);
 void rpc_failure(buffer_t *out, rpc_code_t code, const char *text);
+/* COMPACTED with its details: the first revision still kept. */
+void rpc_compacted(buffer_t *out, uint64_t first);
 
 /* A whole response: [1, msgid, outcome]. */
 void rpc_response(buffer_t *out, uint32_t msgid, slice_t outcome);

@@ -1,7 +1,8 @@
 /* rpc_answer.c: codes, outcomes and responses; the directory rule.
  *
  *   response = [1, msgid, outcome]     outcome = error, result: two values, see rpc.h
- *   error = nil | [code, text]         result = nil after an error, else a map
+ *   error = nil | [code, text] | [code, text, details]
+ *   result = nil after an error, else a map
  */
 #include <string.h>
 
@@ -37,6 +38,16 @@ void rpc_failure(buffer_t *out, rpc_code_t code, const char *text) {
     pack_array(out, 2);
     pack_str(out, rpc_code_name(code));
     pack_str(out, text);
+    pack_nil(out);
+}
+
+void rpc_compacted(buffer_t *out, uint64_t first) {
+    pack_array(out, 3);
+    pack_str(out, rpc_code_name(RPC_COMPACTED));
+    pack_str(out, "history does not reach back that far");
+    pack_map(out, 1);
+    pack_str(out, "compacted");
+    pack_uint(out, first);
     pack_nil(out);
 }
 

@@ -3,7 +3,7 @@
  *   payload = request | response | notification
  *   request = [0, msgid, method, [positional..., {options}?]]
  *   response = [1, any, any, any]              ignored
- *   notification = [2, method, [any...]]       ignored: none is known yet
+ *   notification = [2, "credit", [watch, n]]    any other is ignored
  *
  * Invariants
  *  1. The outcome depends on the bytes alone, so every node decodes a command in the log alike.
@@ -21,9 +21,10 @@
 #define ID_MAX UINT32_MAX
 #define ADDR_BYTES_MAX 255u
 #define REFUSED_NAME_BYTES 40u
+#define CREDIT_NAME "credit"
 
 static int head_decode(slice_t *rest, size_t *arity, request_t *out);
-static int notification_check(slice_t rest, size_t arity, rpc_error_t *error);
+static int notification_decode(slice_t rest, size_t arity, request_t *out, rpc_error_t *error);
 static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_error_t *error);
 static int options_decode(slice_t *rest, size_t count, request_t *out, rpc_error_t *error);
 static int option_decode(unsigned option, slice_t *rest, request_t *out, const char **wanted);
@@ -69,7 +70,7 @@ int request_decode(slice_t payload, request_t *out, rpc_error_t *error) {
     if (head != 0)
         return rpc_invalid(error, "not a MessagePack-RPC message");
     if (out->kind == RPC_NOTIFICATION)
-        return notification_check(rest, arity, error);
+        return notification_decode(rest, arity, out, error);
     if (arity != 4)
         return rpc_invalid(error, "a request and a response have four elements");
     if (out->kind == RPC_RESPONSE)
@@ -92,14 +93,6 @@ static int head_decode(slice_t *rest, size_t *arity, request_t *out) {
         return DRAX_EPROTO;
     out->msgid = (uint32_t) item.number;
     return 0;
-}
-
-static int notification_check(slice_t rest, size_t arity, rpc_error_t *error) {
-    item_t method, params;
-    if (arity != 3 || unpack_item(&rest, &method) != 0 || method.type != ITEM_STR ||
-        unpack_item(&rest, &params) != 0 || params.type != ITEM_ARRAY)
-        return rpc_invalid(error, "a notification is [2, method, [params]]");
-    return DRAX_EAGAIN;
 }
 
 /* `method, params`: the positional parameters, then perhaps a map of options. */
@@ -160,6 +153,19 @@ static int bool_decode(slice_t *rest, bool *out) {
         return DRAX_EPROTO;
     *out = item.number != 0;
     return 0;
+}
+
+static int notification_decode(slice_t rest, size_t arity, request_t *out, rpc_error_t *error) {
+    item_t method, params;
+    if (arity != 3 || unpack_item(&rest, &method) != 0 || method.type != ITEM_STR ||
+        unpack_item(&rest, &params) != 0 || params.type != ITEM_ARRAY)
+        return rpc_invalid(error, "a notification is [2, method, [params]]");
+    bool credit = method.bytes.size == strlen(CREDIT_NAME) &&
+                  memcmp(method.bytes.data, CREDIT_NAME, method.bytes.size) == 0;
+    if (!credit || params.count != 2 || uint_decode(&rest, 1, LIMIT_INTEGER, &out->watch) != 0 ||
+        uint_decode(&rest, 1, LIMIT_INTEGER, &out->credit) != 0)
+        out->credit = 0; /* nobody waits for an answer to a notification */
+    return DRAX_EAGAIN;
 }
 
 static bool nil_take(slice_t *rest) {
@@ -242,6 +248,10 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
         return rpc_operations_decode(rest, &out->then, error);
     case PARAM_ELSE:
         return rpc_operations_decode(rest, &out->otherwise, error);
+    case PARAM_WATCH:
+        wanted = "a watch is an integer from 1 to 2^53-1";
+        rc = uint_decode(rest, 1, LIMIT_INTEGER, &out->watch);
+        break;
     case PARAM_NONE:
         break;
     }
@@ -318,6 +328,13 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
     case OPTION_ID:
         *wanted = "id is an integer from 1 to 2^32-1";
         return uint_decode(rest, 1, ID_MAX, &out->id);
+    case OPTION_FROM:
+        *wanted = "from is a revision from 1 to 2^53-1";
+        return uint_decode(rest, 1, LIMIT_INTEGER, &out->from);
+    case OPTION_WAIT_MS:
+        *wanted = "wait_ms is an integer from 0 to 2^53-1";
+        out->has_wait = true;
+        return uint_decode(rest, 0, LIMIT_INTEGER, &out->wait_ms);
     default:
         return DRAX_EPROTO;
     }

@@ -12,6 +12,7 @@
 #define READ METHOD_KIND_READ
 #define WRITE METHOD_KIND_WRITE
 #define ADMIN METHOD_KIND_ADMIN
+#define WATCH METHOD_KIND_WATCH
 
 /* clang-format off */
 static const method_spec_t methods[METHOD_END] = {
@@ -41,6 +42,9 @@ static const method_spec_t methods[METHOD_END] = {
     [METHOD_MEMBER_REMOVE] = {"member_remove", ADMIN, {PARAM_ID}, OPTIONS_ONCE},
     [METHOD_MEMBER_PROMOTE] = {"member_promote", ADMIN, {PARAM_ID}, OPTIONS_ONCE},
     [METHOD_LEADER_TRANSFER] = {"leader_transfer", ADMIN, {PARAM_ID_OR_NIL}, OPTIONS_ONCE},
+    [METHOD_WATCH] = {"watch", READ, {PARAM_KEY}, OPTIONS_WATCH},
+    [METHOD_WATCH_TREE] = {"watch_tree", READ, {PARAM_DIRECTORY}, OPTIONS_WATCH},
+    [METHOD_WATCH_CANCEL] = {"watch_cancel", WATCH, {PARAM_WATCH}, OPTIONS_NONE},
     [METHOD_EXPIRE] = {"expire", WRITE, {PARAM_NONE}, OPTIONS_NONE},
 };
 
@@ -54,6 +58,7 @@ static const struct {
     {"ttl_ms", OPTION_TTL_MS},         {"lease", OPTION_LEASE},
     {"client", OPTION_CLIENT},         {"seq", OPTION_SEQ},
     {"fence", OPTION_FENCE},           {"id", OPTION_ID},
+    {"from", OPTION_FROM},             {"wait_ms", OPTION_WAIT_MS},
 };
 /* clang-format on */
 

@@ -1,9 +1,8 @@
 /* query.c: reads of the present state (contract section 2).
  *
- * Invariant: an answer holds at most about LIMIT_PAGE_BYTES of pairs, or one pair: what is built
- * here stays small whatever is asked for, with or without a limit.
+ * Answers with pairs are pages (page.h): small, whatever is asked for.
  */
-#include "store/state_internal.h"
+#include "store/page.h"
 
 #include "broker/error.h"
 
@@ -38,6 +37,10 @@ int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buff
         break;
     case METHOD_LEASE_GET:
         rc = lease_answer(self, request, time_ms, out);
+        break;
+    case METHOD_WATCH:
+    case METHOD_WATCH_TREE:
+        rc = watch_answer(self, request, out);
         break;
     case METHOD_MEMBER_LIST:
         members_answer(self, out);
@@ -131,68 +134,13 @@ static int exists_answer(state_t *self, const request_t *request, buffer_t *out)
 
 /* ---- pages ---- */
 
-typedef struct page {
-    buffer_t *pairs; /* packed */
-    size_t count;
-    uint64_t limit; /* 0: none */
-    bool keys_only;
-    bool full; /* `more` */
-} page_t;
-
-/* Adds a pair of the state, or marks the page full. */
-static int page_add(page_t *self, slice_t key, slice_t bytes) {
-    record_t record;
-    if (record_parse(bytes, &record))
-        return DRAX_ECORRUPT;
-    size_t size = key.size + (self->keys_only ? 0 : record.value.size);
-    self->full = self->full || (self->limit && self->count == self->limit) ||
-                 (self->count && self->pairs->size + size > LIMIT_PAGE_BYTES);
-    if (self->full)
-        return 0;
-    self->count++;
-    pack_map(self->pairs, self->keys_only ? 2 : 3);
-    pack_str(self->pairs, "key");
-    pack_key(self->pairs, key.data + 1, key.size - 1); /* without the prefix of its kind */
-    if (!self->keys_only) {
-        pack_str(self->pairs, "value");
-        pack_bin(self->pairs, record.value.data, record.value.size);
-    }
-    pack_str(self->pairs, "index");
-    pack_uint(self->pairs, record.index);
-    return self->pairs->failed ? DRAX_ENOMEM : 0;
-}
-
-static void page_write(const page_t *self, buffer_t *out) {
-    pack_str(out, "pairs");
-    pack_array(out, self->count);
-    buffer_append(out, self->pairs->data, self->pairs->size);
-}
-
-static page_t page_begin(state_t *self, const request_t *request) {
-    buffer_reset(&self->pairs);
-    return (page_t){
-        .pairs = &self->pairs, .limit = request->limit, .keys_only = request->keys_only};
-}
-
-static bool prefixed(slice_t key, slice_t prefix) {
-    return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
-}
-
-/* One more key is gone over. */
-static int key_take(state_t *self) {
-    if (self->keys_left == 0)
-        return DRAX_ETOOLARGE;
-    self->keys_left--;
-    return 0;
-}
-
 /* Fills the page from the directory, from the first key after `after` on. `*any`: the directory
  * holds a key, on this page or before it. */
 static int list_fill(state_t *self, merge_t *walk, slice_t prefix, const request_t *request,
                      page_t *page, bool *any) {
     record_key_t from;
     int rc = merge_seek(walk, prefix);
-    *any = rc == 0 && walk->valid && prefixed(walk->key, prefix);
+    *any = rc == 0 && walk->valid && key_prefixed(walk->key, prefix);
     if (rc || !*any)
         return rc;
     if (request->has_after) {
@@ -201,14 +149,7 @@ static int list_fill(state_t *self, merge_t *walk, slice_t prefix, const request
         if (kv_key_compare(record_key(&from), prefix) > 0)
             rc = merge_seek(walk, record_key(&from));
     }
-    while (rc == 0 && walk->valid && prefixed(walk->key, prefix) && !page->full) {
-        rc = key_take(self);
-        if (rc == 0)
-            rc = page_add(page, walk->key, walk->value);
-        if (rc == 0 && !page->full)
-            rc = merge_next(walk);
-    }
-    return rc;
+    return rc ? rc : page_fill(page, self, walk, prefix);
 }
 
 static int list_answer(state_t *self, const request_t *request, buffer_t *out) {
@@ -262,7 +203,7 @@ static int range_fill(state_t *self, merge_t *walk, const request_t *request, pa
         if (beyond)
             break;
         ++*count;
-        rc = key_take(self);
+        rc = page_key_take(self);
         if (rc == 0 && !request->count_only && !page->full)
             rc = page_add(page, walk->key, walk->value);
         if (rc == 0)

@@ -293,12 +293,18 @@ static void body_random(message_t *out, uint64_t *seed) {
         raft_status_random(&out->raft_status, seed);
         break;
     case MESSAGE_QUERY:
+    case MESSAGE_HISTORY:
     case MESSAGE_ANSWER:
     case MESSAGE_RESULT:
     case MESSAGE_SKIPPED:
     case MESSAGE_STORE_STATUS:
+    case MESSAGE_CHANGES:
+    case MESSAGE_PAST:
         batch_random(&out->batch, out->kind != MESSAGE_SKIPPED && out->kind != MESSAGE_STORE_STATUS,
                      seed);
+        break;
+    case MESSAGE_SUBSCRIBE:
+        out->subscribe.on = flag(seed);
         break;
     default: /* TIMEOUT_NOW, OPEN */
         break;
@@ -401,10 +407,13 @@ static bool owned_equal(message_t *a, message_t *b) {
         a->opened.configs = b->opened.configs = NULL;
         break;
     case MESSAGE_QUERY:
+    case MESSAGE_HISTORY:
     case MESSAGE_ANSWER:
     case MESSAGE_RESULT:
     case MESSAGE_SKIPPED:
     case MESSAGE_STORE_STATUS:
+    case MESSAGE_CHANGES:
+    case MESSAGE_PAST:
         equal = payload_equal(a->batch.payload, b->batch.payload);
         a->batch.payload = b->batch.payload = NULL;
         break;

@@ -111,6 +111,12 @@ static void accepted_table(void **unused) {
         {METHOD_MEMBER_REMOVE, "[0, 5, \"member_remove\", [1]]"},
         {METHOD_MEMBER_REMOVE, "[0, 5, \"member_remove\", [1, {\"client\": \"c\", \"seq\": 1}]]"},
         {METHOD_MEMBER_PROMOTE, "[0, 5, \"member_promote\", [4294967295]]"},
+        {METHOD_WATCH, "[0, 5, \"watch\", [\"k\"]]"},
+        {METHOD_WATCH, "[0, 5, \"watch\", [\"k\", {\"from\": nil, \"wait_ms\": nil}]]"},
+        {METHOD_WATCH, "[0, 5, \"watch\", [\"k\", {\"from\": 1, \"wait_ms\": 0}]]"},
+        {METHOD_WATCH_TREE, "[0, 5, \"watch_tree\", [\"\", {\"from\": 9007199254740991}]]"},
+        {METHOD_WATCH_TREE, "[0, 5, \"watch_tree\", [\"d\", {\"wait_ms\": 9007199254740991}]]"},
+        {METHOD_WATCH_CANCEL, "[0, 5, \"watch_cancel\", [1]]"},
         {METHOD_LEADER_TRANSFER, "[0, 5, \"leader_transfer\", []]"},
         {METHOD_LEADER_TRANSFER, "[0, 5, \"leader_transfer\", [nil]]"},
         {METHOD_LEADER_TRANSFER, "[0, 5, \"leader_transfer\", [{}]]"},
@@ -217,6 +223,16 @@ static void fields_of_the_rest(void **unused) {
     slice_assert(request.addr, "a:1");
     slice_assert(request.raft_addr, "b:2");
     assert_int_equal(request.id, 3);
+    assert_int_equal(text_decode(&bytes,
+                                 "[0, 1, \"watch\", [\"k\", {\"from\": 7, \"wait_ms\": 0}]]",
+                                 &request, &error),
+                     0);
+    slice_assert(request.key, "k");
+    assert_int_equal(request.from, 7);
+    assert_true(request.has_wait);
+    assert_int_equal(request.wait_ms, 0);
+    assert_int_equal(text_decode(&bytes, "[0, 1, \"watch_cancel\", [8]]", &request, &error), 0);
+    assert_int_equal(request.watch, 8);
     assert_int_equal(text_decode(&bytes, "[0, 1, \"leader_transfer\", [4]]", &request, &error), 0);
     assert_int_equal(request.id, 4);
     assert_int_equal(text_decode(&bytes, "[0, 1, \"leader_transfer\", []]", &request, &error), 0);
@@ -460,6 +476,21 @@ static void refused_table(void **unused) {
         {"member_add", "[\"a:1\", \"a:2\", {\"fence\": [\"k\", 1]}]"},
         {"member_remove", "[1, {\"id\": 1}]"},
         {"leader_transfer", "[1, {\"stale\": true}]"},
+        {"watch", "[]"},
+        {"watch", "[\"\"]"},
+        {"watch", "[\"k\", {\"from\": 0}]"},
+        {"watch", "[\"k\", {\"from\": -1}]"},
+        {"watch", "[\"k\", {\"from\": 9007199254740992}]"},
+        {"watch", "[\"k\", {\"wait_ms\": -1}]"},
+        {"watch", "[\"k\", {\"wait_ms\": true}]"},
+        {"watch", "[\"k\", {\"stale\": true}]"},
+        {"watch_tree", "[1]"},
+        {"watch_tree", "[\"d\", \"d\"]"},
+        {"watch_cancel", "[]"},
+        {"watch_cancel", "[0]"},
+        {"watch_cancel", "[\"1\"]"},
+        {"watch_cancel", "[1, 2]"},
+        {"watch_cancel", "[1, {\"from\": 1}]"},
         /* options that concern each other */
         {"put", "[\"k\", \"v\", {\"ttl_ms\": 1, \"lease\": 1}]"},
         {"atomic_put", "[\"k\", \"v\", nil, {\"lease\": 1, \"ttl_ms\": 1}]"},
@@ -587,9 +618,8 @@ static void fields_of_a_txn(void **unused) {
 static void unknown_methods(void **unused) {
     (void) unused;
     static const char *const names[] = {
-        "\"\"",       "\"GET\"",         "\"get \"",       "\"get\\x00\"",     "\"unknown\"",
-        "\"expire\"", "\"watch\"",       "\"watch_tree\"", "\"watch_cancel\"", "\"lock\"",
-        "\"unlock\"", "\"lock_cancel\"", "\"x\"*100000",   "\"\\xff\\xfe\"",
+        "\"\"",     "\"GET\"",    "\"get \"",        "\"get\\x00\"", "\"unknown\"",    "\"expire\"",
+        "\"lock\"", "\"unlock\"", "\"lock_cancel\"", "\"x\"*100000", "\"\\xff\\xfe\"",
     };
     buffer_t bytes = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -605,6 +635,31 @@ static void unknown_methods(void **unused) {
     buffer_free(&bytes);
 }
 
+/* The one notification that means something; a malformed one means nothing. */
+static void credit_is_told_apart(void **unused) {
+    (void) unused;
+    static const struct {
+        uint64_t credit;
+        const char *text;
+    } cases[] = {
+        {64, "[2, \"credit\", [5, 64]]"},     {0, "[2, \"credit\", [5, 0]]"},
+        {0, "[2, \"credit\", [0, 64]]"},      {0, "[2, \"credit\", [5]]"},
+        {0, "[2, \"credit\", [5, 64, {}]]"},  {0, "[2, \"credit\", [5, \"64\"]]"},
+        {0, "[2, \"credits\", [5, 64]]"},     {0, "[2, \"credit\", []]"},
+        {0, "[1, 5, nil, {\"credit\": 64}]"},
+    };
+    buffer_t bytes = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_t request;
+        rpc_error_t error;
+        assert_int_equal(text_decode(&bytes, cases[i].text, &request, &error), DRAX_EAGAIN);
+        assert_int_equal(request.credit, cases[i].credit);
+        if (request.credit)
+            assert_int_equal(request.watch, 5);
+    }
+    buffer_free(&bytes);
+}
+
 /* ---- the envelope of the call ---- */
 
 static void message_forms(void **unused) {
@@ -614,7 +669,7 @@ static void message_forms(void **unused) {
         uint32_t msgid;
         const char *text;
     } cases[] = {
-        /* kind 1 is ignored, and so are notifications, none of which is known */
+        /* kind 1 is ignored, and so are notifications but one */
         {DRAX_EAGAIN, 0, "[1, 5, nil, {}]"},
         {DRAX_EAGAIN, 0, "[1, 5, [\"TIMEOUT\", \"late\"], nil]"},
         {DRAX_EAGAIN, 0, "[1, \"x\", ext, 1.5]"},
@@ -854,6 +909,7 @@ int main(void) {
         cmocka_unit_test(txn_limits),
         cmocka_unit_test(fields_of_a_txn),
         cmocka_unit_test(unknown_methods),
+        cmocka_unit_test(credit_is_told_apart),
         cmocka_unit_test(message_forms),
         cmocka_unit_test(nesting_limit),
         cmocka_unit_test(bombs),

@@ -139,7 +139,7 @@ typedef struct replay {
 } replay_t;
 
 /* Something about one of a few leases: granted, renewed, revoked, or a key put on it. */
-static void lease_random(history_t *self, model_key_t *key, unsigned value, const char *options,
+static void lease_random(replay_t *self, model_key_t *key, unsigned value, const char *options,
                          char out[COMMAND_BYTES]) {
     model_t *model = &self->model;
     model_lease_t *lease = &model->leases[random_next(&self->seed) % LEASES];

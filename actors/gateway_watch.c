@@ -1,0 +1,305 @@
+/* gateway_watch.c: watches and long polls: how they begin, wait and end.
+ *
+ * A watch begins as a read: storage answers with what is there and the revision after it
+ * (query_watch.c), or checks that history reaches back to `from`. From there on it hears changes
+ * (gateway_events.c). A poll is a watch that ends with its first answer.
+ *
+ *   request -- read --> BEHIND <--> LIVE --> end: cancel, COMPACTED, a poll's answer, client gone
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/gateway_internal.h"
+#include "broker/limits.h"
+#include "broker/past.h"
+#include "broker/unpack.h"
+
+/* ---- beginning ---- */
+
+static bool is_poll(const request_t *request) {
+    return request->has_wait;
+}
+
+/* With wait_ms and without from, the read is the whole answer. */
+static bool is_read(const request_t *request) {
+    return request->has_wait && !request->from;
+}
+
+void gateway_watch_begin(gateway_actor_t *self, const request_t *request) {
+    if (is_read(request) || self->watch.subscribed)
+        return;
+    message_t message = {.kind = MESSAGE_SUBSCRIBE, .subscribe = {.on = true}};
+    self->watch.subscribed = true;
+    self->watch.live_known = false;
+    self->watch.unsubscribe_ms = self->now_ms + GATEWAY_LINGER_MS;
+    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+}
+
+/* Reads `nil, {"next": N, ...`; `rest` is what follows N, in a map of `fields` more. False: a
+ * refusal. */
+static bool outcome_read(slice_t outcome, uint64_t *next, size_t *fields, slice_t *rest) {
+    item_t item;
+    if (unpack_item(&outcome, &item) != 0 || item.type != ITEM_NIL ||
+        unpack_item(&outcome, &item) != 0 || item.type != ITEM_MAP || item.count == 0)
+        return false;
+    *fields = item.count - 1;
+    if (unpack_item(&outcome, &item) != 0 || unpack_item(&outcome, &item) != 0 ||
+        item.type != ITEM_UINT)
+        return false;
+    *next = item.number;
+    *rest = outcome;
+    return true;
+}
+
+/* The answer to a stream's request: what storage said, and which watch it is. */
+static void stream_answer(buffer_t *out, const watch_t *watch, size_t fields, slice_t rest) {
+    buffer_reset(out);
+    rpc_success(out);
+    pack_map(out, fields + 2);
+    pack_str(out, "watch");
+    pack_uint(out, watch->id);
+    pack_str(out, "next");
+    pack_uint(out, watch->next);
+    buffer_append(out, rest.data, rest.size);
+}
+
+static uint64_t poll_due(const request_t *request, uint64_t now_ms) {
+    return request->wait_ms > LIMIT_INTEGER - now_ms ? LIMIT_INTEGER : now_ms + request->wait_ms;
+}
+
+static watch_t *watch_open(gateway_actor_t *self, const pending_t *pending,
+                           const request_t *request, uint64_t next) {
+    uint8_t scratch[LIMIT_KEY_BYTES + 1];
+    bool tree = request->method == METHOD_WATCH_TREE;
+    watch_spec_t spec = {
+        .poll = is_poll(request),
+        .tree = tree,
+        .key = tree ? rpc_directory_prefix(request->key, scratch) : request->key,
+        .msgid = request->msgid,
+        .next = next,
+        .credit = is_poll(request) ? 1 : LIMIT_WATCH_CREDIT,
+        .due_ms = is_poll(request)
+                      ? poll_due(request, pending->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS)
+                      : self->now_ms + LIMIT_WATCH_IDLE_MS};
+    envelope_t *envelope = envelope_copy(pending->envelope);
+    watch_t *watch =
+        envelope ? watches_open(self->watch.table, &spec, pending->account, &envelope) : NULL;
+    free(envelope);
+    return watch;
+}
+
+void gateway_watch_answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
+    pending_t *pending = pendings_find(self->pendings, token);
+    request_t request;
+    rpc_error_t error;
+    uint64_t next;
+    size_t fields;
+    slice_t rest;
+    if (request_decode(payload_slice(pending->request), &request, &error) != 0 ||
+        is_read(&request) || !outcome_read(outcome, &next, &fields, &rest)) {
+        gateway_answer(self, token, outcome);
+        return;
+    }
+    watch_t *watch = self->stopping ? NULL : watch_open(self, pending, &request, next);
+    if (!watch) {
+        gateway_fail(self, token, RPC_UNAVAILABLE, "too many watches");
+        return;
+    }
+    if (watch->poll) {
+        gateway_forget(self, token);
+    } else {
+        stream_answer(&self->watch.note, watch, fields, rest);
+        if (self->watch.note.failed) {
+            gateway_watch_end(self, watch, NULL);
+            gateway_fail(self, token, RPC_UNAVAILABLE, "out of memory");
+            return;
+        }
+        gateway_answer(self, token, (slice_t){self->watch.note.data, self->watch.note.size});
+    }
+    if (self->watch.live_known && watch->next > self->watch.live)
+        watches_state_set(self->watch.table, watch, WATCH_LIVE);
+    else
+        gateway_watch_ask(self, watch);
+}
+
+/* ---- asking for past changes ---- */
+
+void gateway_watch_ask(gateway_actor_t *self, watch_t *watch) {
+    if (watch->state != WATCH_BEHIND || watch->asked || watch->queued || !watch->credit ||
+        watch->account->unsent || watch->account->gone || !self->watch.live_known)
+        return;
+    watch->queued = true;
+    TAILQ_INSERT_TAIL(&self->watch.queue, watch, in_queue);
+}
+
+static void questions_send(gateway_actor_t *self, size_t count) {
+    buffer_reset(&self->scratch);
+    batch_begin(&self->scratch, count);
+    buffer_append(&self->scratch, self->watch.questions.data, self->watch.questions.size);
+    message_t message = {.kind = MESSAGE_HISTORY};
+    message.batch.payload = buffer_take(&self->scratch);
+    if (message.batch.payload)
+        self->post->local(self->post->self, ACTOR_STORAGE, &message);
+}
+
+/* So many questions are with storage at a time that their answers stay small in all. */
+static void questions_turn(gateway_actor_t *self) {
+    size_t count = 0;
+    buffer_t bytes = {0};
+    buffer_reset(&self->watch.questions);
+    watch_t *watch;
+    while (self->watch.live_known && self->watch.asked < GATEWAY_QUESTIONS &&
+           (watch = TAILQ_FIRST(&self->watch.queue)) != NULL) {
+        TAILQ_REMOVE(&self->watch.queue, watch, in_queue);
+        watch->queued = false;
+        past_question_t question = {.tree = watch->group->tree,
+                                    .key = {watch->group->key, watch->group->key_size},
+                                    .from = watch->next};
+        buffer_reset(&bytes);
+        past_question_write(&bytes, &question);
+        batch_add(&self->watch.questions, watch->id, (slice_t){bytes.data, bytes.size});
+        watch->asked = true;
+        self->watch.asked++;
+        count++;
+    }
+    buffer_free(&bytes);
+    if (count)
+        questions_send(self, count);
+}
+
+/* Storage came anew: what was asked is forgotten there, and where it is will be told. */
+void gateway_watches_again(gateway_actor_t *self) {
+    for (watch_t *watch = watches_first(self->watch.table); watch;
+         watch = watches_next(self->watch.table, watch)) {
+        watch->next = gateway_watch_next(self, watch);
+        watches_state_set(self->watch.table, watch, WATCH_BEHIND);
+        watch->asked = false;
+    }
+    bool wanted = self->watch.subscribed;
+    self->watch.asked = 0;
+    self->watch.subscribed = false;
+    self->watch.live_known = false;
+    if (wanted)
+        gateway_watch_begin(self, &(request_t){.method = METHOD_WATCH});
+}
+
+/* ---- what clients say of a watch ---- */
+
+static watch_t *watch_of_client(gateway_actor_t *self, const envelope_t *envelope, uint64_t id) {
+    watch_t *watch = watches_find(self->watch.table, id);
+    bool own = watch && !watch->poll && watch->envelope->id_size == envelope->id_size &&
+               memcmp(watch->envelope->bytes + 2, envelope->bytes + 2, envelope->id_size) == 0;
+    return own ? watch : NULL;
+}
+
+void gateway_credit(gateway_actor_t *self, const envelope_t *envelope, const request_t *request) {
+    watch_t *watch = watch_of_client(self, envelope, request->watch);
+    if (!watch)
+        return;
+    uint64_t room = LIMIT_INTEGER - watch->credit;
+    watch->credit += request->credit < room ? request->credit : room;
+    gateway_watch_ask(self, watch);
+}
+
+void gateway_watch_cancel(gateway_actor_t *self, const envelope_t *envelope,
+                          const request_t *request) {
+    watch_t *watch = watch_of_client(self, envelope, request->watch);
+    if (watch)
+        gateway_watch_end(self, watch, NULL);
+}
+
+/* ---- ending ---- */
+
+void gateway_watch_end(gateway_actor_t *self, watch_t *watch, const buffer_t *outcome) {
+    account_t *account = watch->account;
+    if (watch->queued)
+        TAILQ_REMOVE(&self->watch.queue, watch, in_queue);
+    if (watch->poll && outcome && !outcome->failed && !account->gone) {
+        envelope_t *envelope = watch->envelope;
+        watch->envelope = NULL;
+        gateway_respond(self, account, envelope, watch->msgid,
+                        (slice_t){outcome->data, outcome->size});
+    }
+    watches_close(self->watch.table, watch);
+    account_settle(self->pendings, account);
+    if (watches_count(self->watch.table) == 0)
+        self->watch.unsubscribe_ms = self->now_ms + GATEWAY_LINGER_MS;
+}
+
+void gateway_client_gone(gateway_actor_t *self, account_t *account) {
+    if (account->gone || !account->watch_count)
+        return;
+    account->gone = true;
+    account->gone_next = self->watch.gone;
+    self->watch.gone = account;
+}
+
+static void gone_turn(gateway_actor_t *self) {
+    while (self->watch.gone) {
+        account_t *account = self->watch.gone;
+        self->watch.gone = account->gone_next;
+        watch_t *watch;
+        while ((watch = LIST_FIRST(&account->watches)) != NULL)
+            gateway_watch_end(self, watch, NULL);
+        account->gone = false;
+        account_settle(self->pendings, account);
+    }
+}
+
+/* Its client takes again what is sent. */
+void gateway_watches_resume(gateway_actor_t *self, account_t *account) {
+    watch_t *watch;
+    LIST_FOREACH(watch, &account->watches, in_account) {
+        gateway_watch_ask(self, watch);
+    }
+}
+
+void gateway_watches_stop(gateway_actor_t *self) {
+    buffer_t outcome = {0};
+    rpc_failure(&outcome, RPC_UNAVAILABLE, "the node is stopping");
+    watch_t *watch;
+    while ((watch = watches_first(self->watch.table)) != NULL)
+        gateway_watch_end(self, watch, &outcome);
+    buffer_free(&outcome);
+}
+
+/* ---- turns ---- */
+
+/* A poll whose time is up while it is behind hears of what there is: its answer is on the way. */
+static bool due_wait(gateway_actor_t *self, watch_t *watch) {
+    if (!watch->poll || watch->state == WATCH_LIVE || watch->late)
+        return false;
+    watch->late = true;
+    watches_due_set(self->watch.table, watch, self->now_ms + LIMIT_REQUEST_TIMEOUT_MS);
+    return true;
+}
+
+static void unsubscribe_turn(gateway_actor_t *self) {
+    if (!self->watch.subscribed || watches_count(self->watch.table) ||
+        self->now_ms < self->watch.unsubscribe_ms)
+        return;
+    if (pendings_count_kind(self->pendings, PENDING_READ)) { /* one of them may be a watch */
+        self->watch.unsubscribe_ms = self->now_ms + GATEWAY_LINGER_MS;
+        return;
+    }
+    message_t message = {.kind = MESSAGE_SUBSCRIBE};
+    self->watch.subscribed = self->watch.live_known = false;
+    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+}
+
+void gateway_watches_turn(gateway_actor_t *self, uint64_t now_ms) {
+    watch_t *watch;
+    while ((watch = watches_first_due(self->watch.table)) != NULL && watch->due_ms <= now_ms)
+        if (!due_wait(self, watch))
+            gateway_watch_idle(self, watch);
+    gone_turn(self);
+    questions_turn(self);
+    unsubscribe_turn(self);
+}
+
+uint64_t gateway_watches_deadline(const gateway_actor_t *self) {
+    const watch_t *watch = watches_first_due(self->watch.table);
+    if (watch)
+        return watch->due_ms;
+    return self->watch.subscribed ? self->watch.unsubscribe_ms : UINT64_MAX;
+}
