@@ -57,7 +57,7 @@ static void pipeline_act(user_t *self) {
     if (stream_chance(chance(self), 10))
         link_close(link);
     size_t burst = stream_range(chance(self), 1, 16);
-    if (!user_room(self, burst) || !link_open(link))
+    if (!stream_chance(chance(self), 120) || !user_room(self, burst) || !link_open(link))
         return;
     for (size_t i = 0; i < burst; i++) {
         if (stream_chance(chance(self), 850))
@@ -97,10 +97,12 @@ static void pages_act(user_t *self) {
 
 static void wrong_act(user_t *self) {
     link_t *link = &self->links[0];
-    if (!user_room(self, 4) || !link_open(link))
+    if (!user_room(self, 1) || !link_open(link))
         return;
-    link_wrong_request(link);
-    if (stream_chance(chance(self), 500))
+    uint64_t draw = stream_range(chance(self), 0, 4);
+    if (draw < 2)
+        link_wrong_request(link);
+    else if (draw == 2)
         read_send(self, link, false);
     else
         write_send(self, link);
@@ -153,15 +155,12 @@ static void once_act(user_t *self) {
     for (size_t i = 0; i < USER_LINKS; i++)
         if (stream_chance(chance(self), 20))
             link_close(&self->links[i]);
-    for (size_t i = 0; i < USER_SEQS; i++) {
-        session_request_t *session = &self->session[i];
-        if (!session->seq)
-            session_begin(self, session);
-        else if (!session->attempts)
-            session_send(self, session, &self->links[stream_range(chance(self), 0, USER_LINKS)]);
-        else if (stream_chance(chance(self), 30))
-            session_send(self, session, &self->links[stream_range(chance(self), 0, USER_LINKS)]);
-    }
+    session_request_t *session = &self->session[stream_range(chance(self), 0, USER_SEQS)];
+    link_t *link = &self->links[stream_range(chance(self), 0, USER_LINKS)];
+    if (!session->seq)
+        session_begin(self, session);
+    else if (!session->attempts || stream_chance(chance(self), 100))
+        session_send(self, session, link);
     if (self->seq && stream_chance(chance(self), 30))
         seq_misuse(self, stream_range(chance(self), 1, self->seq));
 }
