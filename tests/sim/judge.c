@@ -50,6 +50,21 @@ static bool read_fits(const history_t *self, const operation_t *operation, uint6
     return false;
 }
 
+/* A lease may end, or be renewed, without a revision: what can be said of it is little. Users know
+ * a lease by the answer to its grant. */
+static void lease_judge(history_t *self, const operation_t *operation) {
+    const model_t *model = replay_model(self->replay);
+    const reply_t *reply = &operation->reply;
+    uint64_t id = operation->request.lease;
+    if (reply->code == RPC_LEASE_NOT_FOUND && model_lease_held(model, id))
+        history_violated(self, "exact answers", operation, "lease %llu is there", U(id));
+    if (reply->code == RPC_OK && (reply->lease != id || !model_lease_granted(model, id)))
+        history_violated(self, "exact answers", operation, "lease %llu was never granted", U(id));
+    if (reply->code == RPC_OK &&
+        (reply->revision < operation->floor_revision || reply->revision > model_revision(model)))
+        history_violated(self, "real time", operation, "of revision %llu", U(reply->revision));
+}
+
 static void read_judge(history_t *self, operation_t *operation) {
     const reply_t *reply = &operation->reply;
     const model_t *model = replay_model(self->replay);
@@ -110,7 +125,11 @@ void judge_answer(history_t *self, operation_t *operation, uint64_t life) {
         write_judge(self, operation);
         break;
     case METHOD_KIND_READ:
-        if (!refused_by_node(operation->reply.code))
+        if (refused_by_node(operation->reply.code))
+            break;
+        if (operation->request.method == METHOD_LEASE_GET)
+            lease_judge(self, operation);
+        else
             read_judge(self, operation);
         break;
     case METHOD_KIND_LOCAL:

@@ -111,20 +111,22 @@ static void take_back(search_t *self) {
         model_undo(self->model);
 }
 
-/* Does the answer of a read or of a refused write fit the store as it is? */
+/* Does the answer of what changes nothing (a read, a refused write, a transaction without writes)
+ * fit the store as it is? */
 static bool idle_fits(search_t *self, const linear_op_t *op) {
     reply_t expected;
+    if ((op->reply.fields & REPLY_REVISION) && op->reply.revision != model_revision(self->model))
+        return false;
     if (method_kind(op->request.method) == METHOD_KIND_READ) {
-        if ((op->reply.fields & REPLY_REVISION) &&
-            op->reply.revision != model_revision(self->model))
-            return false;
         model_read(self->model, &op->request, model_revision(self->model), &op->reply, &expected);
         return reply_differs(&expected, &op->reply) == NULL;
     }
+    uint64_t before = model_revision(self->model);
     model_write(self->model, &op->request, op->owner, 0, &expected);
-    if (expected.code == RPC_OK)
+    bool changed = model_revision(self->model) != before;
+    if (changed)
         model_undo(self->model);
-    return expected.code == op->reply.code;
+    return !changed && !reply_differs(&expected, &op->reply);
 }
 
 /* Places all that changes nothing and may stand here. */
@@ -219,7 +221,7 @@ static bool may_have_written(const search_t *self, const linear_op_t *op) {
     uint64_t next = model_revision(self->model) + 1;
     uint64_t key = next <= self->newest ? self->written[next] : 0;
     bool put = op->request.method == METHOD_PUT || op->request.method == METHOD_ATOMIC_PUT;
-    return !key || (put && key == reply_hash(op->request.key));
+    return !key || op->request.method == METHOD_TXN || (put && key == reply_hash(op->request.key));
 }
 
 /* Places an operation of unknown outcome, the first one from place `from` in `open` on that fits.
@@ -318,10 +320,8 @@ static bool makers_build(search_t *self) {
         bool known = op->expiry || op->returned != LINEAR_OPEN;
         if (known && (op->reply.fields & REPLY_REVISION) && op->reply.revision > self->newest)
             self->newest = op->reply.revision;
-        self->slots[i].writes =
-            op->expiry ||
-            (op->returned != LINEAR_OPEN && method_kind(op->request.method) == METHOD_KIND_WRITE &&
-             op->reply.code == RPC_OK);
+        self->slots[i].writes = op->expiry || (op->returned != LINEAR_OPEN &&
+                                               model_made_revision(&op->request, &op->reply));
     }
     self->makers = array_new(self->newest + 2, sizeof *self->makers);
     memset(self->makers, 0xff, (self->newest + 2) * sizeof *self->makers);
@@ -370,7 +370,7 @@ void linear_check(const linear_op_t *ops, size_t count, linear_result_t *out) {
     self.slots = array_new(count, sizeof *self.slots);
     for (size_t i = 0; i < count; i++)
         self.slots[i] = (slot_t){.call = NONE, .returned = NONE};
-    self.model = model_new();
+    self.model = model_new(true);
     events_build(&self);
     open_build(&self);
     bool possible = makers_build(&self);

@@ -27,7 +27,7 @@ size_t model_seek(const model_t *self, slice_t name) {
     return low;
 }
 
-static model_key_t *key_find(const model_t *self, slice_t name) {
+model_key_t *model_key(const model_t *self, slice_t name) {
     size_t at = model_seek(self, name);
     bool found = at < self->key_count && model_compare(self->keys[at]->name, name) == 0;
     return found ? self->keys[at] : NULL;
@@ -75,10 +75,11 @@ static uint64_t version_hash(const model_key_t *key, const version_t *version) {
     if (!version->exists)
         return 0;
     uint64_t hash = reply_pair(key->hash, version->revision, version->value_hash, version->due_ms);
-    return reply_mix(reply_mix(hash, version->created), version->writes);
+    hash = reply_mix(reply_mix(hash, version->created), version->writes);
+    return reply_mix(hash, version->lease);
 }
 
-static const version_t *version_now(const model_key_t *key) {
+const version_t *model_now(const model_key_t *key) {
     const version_t *last = key && key->count ? &key->versions[key->count - 1] : NULL;
     return last && last->exists ? last : NULL;
 }
@@ -133,34 +134,44 @@ static void version_pop(model_t *self) {
 
 static void key_put(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms) {
     model_key_t *key = key_make(self, request->key);
-    const version_t *was = version_now(key);
+    const version_t *was = model_now(key);
     version_t version = {.exists = true,
                          .created = was ? was->created : self->revision + 1,
                          .writes = was ? was->writes + 1 : 1,
                          .due_ms = request->ttl_ms ? time_ms + request->ttl_ms : 0,
                          .ttl_ms = request->ttl_ms,
+                         .lease = request->lease,
                          .value = request->value,
                          .value_hash = reply_hash(request->value),
                          .owner = payload_ref(owner)};
+    if (request->lease)
+        version.ttl_ms = model_lease_ttl_ms(self, request->lease);
     version_push(self, key, CHANGE_PUT, version);
 }
 
-static void key_remove(model_t *self, model_key_t *key, change_type_t type) {
+void model_key_remove(model_t *self, model_key_t *key, change_type_t type) {
     version_push(self, key, type, (version_t){.exists = false});
 }
 
 /* ---- revisions ---- */
 
-/* Makes what was pushed the next revision, if anything was. */
-static bool revision_close(model_t *self) {
-    size_t start = self->starts[self->revision + 1];
-    if (start == self->change_count)
+bool model_revision_close(model_t *self) {
+    if (!model_changed(self))
         return false;
     self->revision++;
     self->starts =
         array_room(self->starts, &self->start_capacity, self->revision + 2, sizeof *self->starts);
     self->starts[self->revision + 1] = self->change_count;
     return true;
+}
+
+void model_revision_drop(model_t *self) {
+    while (model_changed(self))
+        version_pop(self);
+}
+
+bool model_changed(const model_t *self) {
+    return self->change_count > self->starts[self->revision + 1];
 }
 
 void model_undo(model_t *self) {
@@ -182,9 +193,9 @@ static size_t tree_remove(model_t *self, slice_t directory) {
     size_t low, high, removed = 0;
     model_directory(self, directory, &low, &high);
     for (size_t i = low; i < high; i++) {
-        if (!version_now(self->keys[i]))
+        if (!model_now(self->keys[i]))
             continue;
-        key_remove(self, self->keys[i], CHANGE_DELETE);
+        model_key_remove(self, self->keys[i], CHANGE_DELETE);
         removed++;
     }
     return removed;
@@ -201,41 +212,60 @@ static rpc_code_t previous_check(const request_t *request, const version_t *was)
     return was->revision == request->previous ? RPC_OK : RPC_KEY_MODIFIED;
 }
 
-/* Does what the request asks, or gives the reason why not. */
-static rpc_code_t write_do(model_t *self, const request_t *request, payload_t *owner,
-                           uint64_t time_ms, reply_t *out) {
-    model_key_t *key = key_find(self, request->key);
-    const version_t *was = version_now(key);
+/* A key's write that succeeded made the next revision, whatever else does. */
+static void written(const model_t *self, const request_t *request, unsigned fields, reply_t *out) {
+    out->fields = fields | REPLY_REVISION;
+    out->revision = self->revision + 1;
+    if (fields & REPLY_INDEX)
+        out->index = out->revision;
+    if (fields & REPLY_KEY)
+        out->digest =
+            reply_pair(0, reply_hash(request->key), out->index, reply_hash(request->value));
+}
+
+rpc_code_t model_write_do(model_t *self, const request_t *request, payload_t *owner,
+                          uint64_t time_ms, reply_t *out) {
+    model_key_t *key = model_key(self, request->key);
+    const version_t *was = model_now(key);
     rpc_code_t code = RPC_OK;
     if (request->has_fence)
         return RPC_LOCK_LOST; /* no lock is held */
-    if (request->lease)
-        return RPC_LEASE_NOT_FOUND; /* no lease was granted */
+    if (request->lease && !model_lease_held(self, request->lease))
+        return RPC_LEASE_NOT_FOUND;
     switch (request->method) {
+    case METHOD_TXN:
+        return model_txn(self, request, owner, time_ms, out);
+    case METHOD_LEASE_GRANT:
+    case METHOD_LEASE_KEEPALIVE:
+    case METHOD_LEASE_REVOKE:
+        return model_lease_write(self, request, time_ms, out);
     case METHOD_ATOMIC_PUT:
         code = previous_check(request, was);
         if (code)
             return code;
         key_put(self, request, owner, time_ms);
-        out->fields = REPLY_KEY | REPLY_VALUE | REPLY_INDEX;
+        written(self, request, REPLY_KEY | REPLY_VALUE | REPLY_INDEX, out);
         return RPC_OK;
     case METHOD_PUT:
         key_put(self, request, owner, time_ms);
-        out->fields = REPLY_INDEX;
+        written(self, request, REPLY_INDEX, out);
         return RPC_OK;
     case METHOD_ATOMIC_DELETE:
         code = previous_check(request, was);
-        if (code == RPC_OK)
-            key_remove(self, key, CHANGE_DELETE);
-        return code;
+        if (code)
+            return code;
+        model_key_remove(self, key, CHANGE_DELETE);
+        written(self, request, 0, out);
+        return RPC_OK;
     case METHOD_DELETE:
         if (!was)
             return RPC_KEY_NOT_FOUND;
-        key_remove(self, key, CHANGE_DELETE);
+        model_key_remove(self, key, CHANGE_DELETE);
+        written(self, request, 0, out);
         return RPC_OK;
     case METHOD_DELETE_TREE:
         out->deleted = tree_remove(self, request->key);
-        out->fields = REPLY_DELETED;
+        written(self, request, REPLY_DELETED, out);
         return out->deleted ? RPC_OK : RPC_KEY_NOT_FOUND;
     default:
         return RPC_INVALID_ARGUMENT;
@@ -244,38 +274,38 @@ static rpc_code_t write_do(model_t *self, const request_t *request, payload_t *o
 
 void model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
                  reply_t *out) {
-    *out = (reply_t){.msgid = request->msgid};
-    out->code = write_do(self, request, owner, time_ms, out);
-    if (out->code) {
-        *out = (reply_t){.msgid = request->msgid, .code = out->code};
-        return;
-    }
-    revision_close(self);
-    out->fields |= REPLY_REVISION;
-    out->revision = self->revision;
-    if (out->fields & REPLY_INDEX)
-        out->index = self->revision;
-    if (out->fields & REPLY_KEY)
-        out->digest =
-            reply_pair(0, reply_hash(request->key), out->index, reply_hash(request->value));
+    *out = (reply_t){0};
+    rpc_code_t code = model_write_do(self, request, owner, time_ms, out);
+    if (code)
+        *out = (reply_t){.code = code};
+    out->msgid = request->msgid;
+    model_revision_close(self);
+}
+
+static void key_expire(model_t *self, const expire_item_t *item, uint64_t time_ms) {
+    model_key_t *key = model_key(self, item->key);
+    const version_t *was = model_now(key);
+    if (was && was->revision == item->mark && was->due_ms && was->due_ms <= time_ms)
+        model_key_remove(self, key, CHANGE_EXPIRE);
 }
 
 bool model_expire(model_t *self, const expire_t *command, uint64_t time_ms) {
     expire_t rest = *command;
-    expire_item_t item; /* of keys alone: no lease was granted */
+    expire_item_t item;
     while (expire_next(&rest, &item) == 1) {
-        model_key_t *key = key_find(self, item.key);
-        const version_t *was = version_now(key);
-        if (was && was->revision == item.mark && was->due_ms && was->due_ms <= time_ms)
-            key_remove(self, key, CHANGE_EXPIRE);
+        if (item.lease)
+            model_lease_expire(self, item.lease, item.mark, time_ms);
+        else
+            key_expire(self, &item, time_ms);
     }
-    return revision_close(self);
+    return model_revision_close(self);
 }
 
 /* ---- life ---- */
 
-model_t *model_new(void) {
+model_t *model_new(bool trusting) {
     model_t *self = array_new(1, sizeof *self);
+    self->trusting = trusting;
     self->starts = array_room(NULL, &self->start_capacity, 2, sizeof *self->starts);
     self->starts[0] = self->starts[1] = 0;
     return self;
@@ -296,6 +326,7 @@ void model_free(model_t **self_p) {
     free(self->changes);
     free(self->changed);
     free(self->starts);
+    free(self->leases);
     free(self);
     *self_p = NULL;
 }

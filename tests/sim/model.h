@@ -19,7 +19,10 @@
 
 typedef struct model model_t;
 
-model_t *model_new(void);
+/* `trusting`: leases are not kept; each one that a request names is there, and due when it is said
+ * to be. For a search that places requests in any order: what leases do to the order is not seen.
+ */
+model_t *model_new(bool trusting);
 void model_free(model_t **self);
 
 uint64_t model_revision(const model_t *self);
@@ -42,6 +45,12 @@ void model_undo(model_t *self);
  * without a revision of their own (KEY_NOT_FOUND) are for the caller to place. */
 void model_read(const model_t *self, const request_t *request, uint64_t revision,
                 const reply_t *got, reply_t *out);
+
+bool model_lease_held(const model_t *self, uint64_t id);    /* now */
+bool model_lease_granted(const model_t *self, uint64_t id); /* ever */
+
+/* Does this answer to a write tell that it made its revision? */
+bool model_made_revision(const request_t *request, const reply_t *reply);
 
 typedef enum { CHANGE_PUT, CHANGE_DELETE, CHANGE_EXPIRE } change_type_t;
 

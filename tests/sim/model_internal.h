@@ -1,4 +1,10 @@
-/* model_internal.h: what model.c (writes) and model_read.c (reads) share. */
+/* model_internal.h: what the model's files share:
+ *
+ *   model.c         keys, versions, revisions, undoing; the methods that write keys
+ *   model_read.c    reads, as of any revision
+ *   model_txn.c     transactions
+ *   model_lease.c   leases
+ */
 #ifndef DRAX_TESTS_SIM_MODEL_INTERNAL_H
 #define DRAX_TESTS_SIM_MODEL_INTERNAL_H
 
@@ -8,7 +14,8 @@ typedef struct version {
     uint64_t revision; /* of the change that made it: the key's index */
     bool exists;
     uint64_t created, writes; /* revision that made the key; writes since then */
-    uint64_t due_ms, ttl_ms;  /* 0: for ever */
+    uint64_t due_ms, ttl_ms;  /* due_ms 0: never by itself; ttl_ms also of a lease */
+    uint64_t lease;           /* 0: none */
     slice_t value;
     uint64_t value_hash;
     payload_t *owner;
@@ -21,7 +28,16 @@ typedef struct model_key {
     size_t count, capacity;
 } model_key_t;
 
+/* Granted leases are numbered from 1; they stay here when they have ended. */
+typedef struct model_lease {
+    bool held;
+    uint64_t ttl_ms, due_ms, renewals;
+} model_lease_t;
+
 struct model {
+    bool trusting; /* every lease that a request names is there, and due */
+    model_lease_t *leases;
+    size_t lease_count, lease_capacity;
     model_key_t **keys; /* all that ever were, sorted by bytes */
     size_t key_count, key_capacity;
     size_t existing;
@@ -41,5 +57,31 @@ size_t model_seek(const model_t *self, slice_t name);
 const version_t *model_at(const model_key_t *key, uint64_t revision);
 /* The keys of a directory: those from *low to below *high. */
 void model_directory(const model_t *self, slice_t directory, size_t *low, size_t *high);
+
+void model_key_remove(model_t *self, model_key_t *key, change_type_t type);
+const version_t *model_now(const model_key_t *key);
+model_key_t *model_key(const model_t *self, slice_t name); /* NULL: never was */
+/* Makes what was changed since the last revision the next one, if anything was. */
+bool model_revision_close(model_t *self);
+/* Takes back what was changed since the last revision. */
+void model_revision_drop(model_t *self);
+bool model_changed(const model_t *self); /* since the last revision */
+
+/* Does what the request asks, without closing the revision, or gives the reason why not. */
+rpc_code_t model_write_do(model_t *self, const request_t *request, payload_t *owner,
+                          uint64_t time_ms, reply_t *out);
+/* As model_read, of the present with what was changed since the last revision. */
+void model_read_now(const model_t *self, const request_t *request, reply_t *out);
+
+/* model_txn.c */
+rpc_code_t model_txn(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
+                     reply_t *out);
+
+/* model_lease.c */
+/* What is left at the most of a key's time that is on a lease. */
+uint64_t model_lease_ttl_ms(const model_t *self, uint64_t id);
+rpc_code_t model_lease_write(model_t *self, const request_t *request, uint64_t time_ms,
+                             reply_t *out);
+void model_lease_expire(model_t *self, uint64_t id, uint64_t renewals, uint64_t time_ms);
 
 #endif

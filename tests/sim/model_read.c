@@ -15,9 +15,13 @@ static void get_read(const version_t *version, uint64_t key_hash, reply_t *out) 
     out->fields = REPLY_KEY | REPLY_VALUE | REPLY_INDEX | REPLY_REVISION;
     out->index = version->revision;
     out->digest = reply_pair(0, key_hash, version->revision, version->value_hash);
-    if (version->due_ms) {
+    if (version->ttl_ms) {
         out->fields |= REPLY_TTL_MS;
         out->ttl_ms = version->ttl_ms;
+    }
+    if (version->lease) {
+        out->fields |= REPLY_LEASE;
+        out->lease = version->lease;
     }
 }
 
@@ -98,9 +102,8 @@ static void range_read(const model_t *self, const request_t *request, uint64_t r
     out->more = page.full;
 }
 
-void model_read(const model_t *self, const request_t *request, uint64_t revision,
-                const reply_t *got, reply_t *out) {
-    assert(revision <= self->revision);
+static void read_at(const model_t *self, const request_t *request, uint64_t revision,
+                    const reply_t *got, reply_t *out) {
     *out = (reply_t){.msgid = request->msgid};
     size_t at = model_seek(self, request->key);
     bool known = at < self->key_count && model_compare(self->keys[at]->name, request->key) == 0;
@@ -127,4 +130,15 @@ void model_read(const model_t *self, const request_t *request, uint64_t revision
     }
     if (out->fields & REPLY_REVISION)
         out->revision = revision;
+}
+
+void model_read(const model_t *self, const request_t *request, uint64_t revision,
+                const reply_t *got, reply_t *out) {
+    assert(revision <= self->revision);
+    read_at(self, request, revision, got, out);
+}
+
+void model_read_now(const model_t *self, const request_t *request, reply_t *out) {
+    const reply_t none = {0};
+    read_at(self, request, self->revision + model_changed(self), &none, out);
 }

@@ -89,6 +89,7 @@ static void expiry_apply(replay_t *self, const expire_t *expire, slice_t command
 
 static void request_apply(replay_t *self, const request_t *request, payload_t *owner) {
     replayed_t replayed = {.index = self->applied, .place = ++self->places};
+    uint64_t before = model_revision(self->model);
     replayed.repeated = request->client.size &&
                         sessions_begin(self->sessions, request, self->time_ms, &replayed.answer);
     if (!replayed.repeated) {
@@ -96,6 +97,7 @@ static void request_apply(replay_t *self, const request_t *request, payload_t *o
         if (request->client.size)
             sessions_keep(self->sessions, request, self->time_ms, &replayed.answer);
     }
+    replayed.changed = model_revision(self->model) != before;
     replayed.revision = model_revision(self->model);
     request_note(self, &replayed);
 }
@@ -171,7 +173,7 @@ replay_t *replay_new(replay_fail_fn *fail, void *hint) {
     replay_t *self = array_new(1, sizeof *self);
     self->fail = fail;
     self->fail_hint = hint;
-    self->model = model_new();
+    self->model = model_new(false);
     self->sessions = sessions_new();
     self->revisions = array_room(NULL, &self->revision_capacity, 1, sizeof *self->revisions);
     self->revisions[0] = 0;

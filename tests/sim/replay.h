@@ -37,6 +37,7 @@ typedef struct replayed {
     uint64_t index;    /* of its entry; 0: it is not in the log, or its block did not count */
     uint64_t place;    /* counts all commands that were applied */
     bool repeated;     /* answered by the session of an earlier request */
+    bool changed;      /* it made a revision */
     uint64_t revision; /* of the store after it */
     reply_t answer;
 } replayed_t;

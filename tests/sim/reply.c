@@ -100,6 +100,8 @@ static const struct {
     {"lease", REPLY_LEASE, offsetof(reply_t, lease)},
     {"node", REPLY_NODE, offsetof(reply_t, node)},
     {"id", REPLY_ID, offsetof(reply_t, id)},
+    {"keys", REPLY_KEYS, offsetof(reply_t, keys)},
+    {"granted_ms", REPLY_GRANTED_MS, offsetof(reply_t, granted_ms)},
 };
 
 static bool number_read(unpack_t *in, slice_t name, reply_t *out) {
@@ -111,6 +113,28 @@ static bool number_read(unpack_t *in, slice_t name, reply_t *out) {
         return true;
     }
     return false;
+}
+
+uint64_t reply_result(uint64_t before, const reply_t *result) {
+    uint64_t hash = reply_mix(before, result->fields);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].field != REPLY_TTL_MS)
+            hash = reply_mix(hash, *(const uint64_t *) (const void *) ((const char *) result +
+                                                                       numbers[i].offset));
+    hash = reply_mix(hash, (uint64_t) result->exists << 1 | result->more);
+    return reply_mix(reply_mix(hash, result->pairs), result->digest);
+}
+
+static void result_read(unpack_t *in, reply_t *out);
+
+static void results_read(unpack_t *in, reply_t *out) {
+    size_t count = unpack_array(in, LIMIT_TXN_OPERATIONS);
+    for (size_t i = 0; i < count && in->code == 0; i++) {
+        reply_t result = {0};
+        result_read(in, &result);
+        out->digest = reply_result(out->digest, &result);
+        out->pairs++;
+    }
 }
 
 /* `key` and `value` of one key: gathered, as the digest needs them with the index. */
@@ -134,6 +158,12 @@ static void member_read(unpack_t *in, single_t *single, reply_t *out) {
     } else if (text_is(name, "more")) {
         out->fields |= REPLY_MORE;
         out->more = unpack_bool(in);
+    } else if (text_is(name, "succeeded")) {
+        out->fields |= REPLY_SUCCEEDED;
+        out->succeeded = unpack_bool(in);
+    } else if (text_is(name, "results")) {
+        out->fields |= REPLY_RESULTS;
+        results_read(in, out);
     } else if (text_is(name, "pairs")) {
         out->fields |= REPLY_PAIRS;
         pairs_read(in, out);
@@ -200,7 +230,9 @@ const char *reply_differs(const reply_t *expected, const reply_t *got) {
         return "exists";
     if (expected->more != got->more)
         return "more";
+    if (expected->succeeded != got->succeeded)
+        return "succeeded";
     if (expected->pairs != got->pairs)
-        return "number of pairs";
-    return expected->digest != got->digest ? "keys, values or indexes" : NULL;
+        return "number of pairs or results";
+    return expected->digest != got->digest ? "keys, values, indexes or results" : NULL;
 }

@@ -6,6 +6,7 @@
  * with what the model expects by a few numbers:
  *
  *   pair digest  = mix(mix(mix(before, hash(key)), index), hash(value) or 0)    in the order given
+ *   results      = mix of each result's numbers and digest
  */
 #ifndef DRAX_TESTS_SIM_REPLY_H
 #define DRAX_TESTS_SIM_REPLY_H
@@ -29,18 +30,22 @@ enum {
     REPLY_NODE = 1u << 11,
     REPLY_MEMBERS = 1u << 12,
     REPLY_LEADER = 1u << 13,
-    REPLY_ID = 1u << 14
+    REPLY_ID = 1u << 14,
+    REPLY_SUCCEEDED = 1u << 15,
+    REPLY_RESULTS = 1u << 16,
+    REPLY_KEYS = 1u << 17,
+    REPLY_GRANTED_MS = 1u << 18
 };
 
 typedef struct reply {
     uint32_t msgid;
     rpc_code_t code;
     unsigned fields;
-    uint64_t revision, index, deleted, count, ttl_ms, lease, node, id;
-    bool exists, more;
+    uint64_t revision, index, deleted, count, ttl_ms, lease, node, id, keys, granted_ms;
+    bool exists, more, succeeded;
     size_t pairs;
     size_t bytes;    /* keys and values in `pairs`, without what encodes them */
-    uint64_t digest; /* of key and value, or of the pairs */
+    uint64_t digest; /* of key and value, of the pairs, or of a transaction's results */
     slice_t last;    /* key of the last pair; borrows from the payload */
 } reply_t;
 
@@ -51,6 +56,9 @@ int reply_parse(slice_t payload, reply_t *out);
 uint64_t reply_hash(slice_t bytes);
 uint64_t reply_mix(uint64_t hash, uint64_t value);
 uint64_t reply_pair(uint64_t before, uint64_t key_hash, uint64_t index, uint64_t value_hash);
+
+/* A transaction's digest with one more result; without the time that remains. */
+uint64_t reply_result(uint64_t before, const reply_t *result);
 
 /* The name of the first thing in which two answers to one request differ; NULL: none. The time that
  * remains (ttl_ms) may be anything from 1 to what `expected` has; `msgid` and `last` are not

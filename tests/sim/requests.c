@@ -77,7 +77,18 @@ void requests_init(requests_t *self) {
 
 void requests_clear(requests_t *self) {
     free(self->scratch);
-    self->scratch = NULL;
+    buffer_free(&self->compares);
+    buffer_free(&self->then);
+    buffer_free(&self->otherwise);
+    *self = (requests_t){0};
+}
+
+void requests_learn_lease(requests_t *self, uint64_t lease) {
+    for (size_t i = 0; i < REQUEST_LEASES; i++)
+        if (self->leases[i] == lease)
+            return;
+    self->leases[self->lease_next] = lease;
+    self->lease_next = (self->lease_next + 1) % REQUEST_LEASES;
 }
 
 /* ---- right requests ---- */
@@ -100,7 +111,13 @@ static void previous_pick(requests_t *self, stream_t *random, unsigned key, requ
     out->previous = out->has_previous ? guess : 0;
 }
 
-void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+static uint64_t lease_pick(const requests_t *self, stream_t *random) {
+    uint64_t lease = self->leases[stream_range(random, 0, REQUEST_LEASES)];
+    return lease && stream_chance(random, 950) ? lease : stream_range(random, 1, 1000);
+}
+
+/* A write of one key, or of a directory. */
+static void key_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
     static const struct {
         method_t method;
         unsigned share;
@@ -119,10 +136,93 @@ void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_
         previous_pick(self, random, key, out);
     if (out->method == METHOD_DELETE_TREE)
         out->key = directory_of(random);
-    if (out->method == METHOD_PUT || out->method == METHOD_ATOMIC_PUT) {
-        out->value = value_make(self, random, msgid);
-        if (stream_chance(random, self->ttl_in_1000))
-            out->ttl_ms = stream_range(random, 1, 3000);
+    if (out->method != METHOD_PUT && out->method != METHOD_ATOMIC_PUT)
+        return;
+    out->value = value_make(self, random, msgid);
+    if (stream_chance(random, self->ttl_in_1000))
+        out->ttl_ms = stream_range(random, 1, 3000);
+    else if (stream_chance(random, self->ttl_in_1000))
+        out->lease = lease_pick(self, random);
+}
+
+/* Reads that a transaction may hold: with short answers, so that none is cut by its size. */
+static void operation_read(stream_t *random, request_t *out) {
+    *out = (request_t){.method = METHOD_GET, .key = key_of(key_pick(random))};
+    uint64_t draw = stream_range(random, 0, 4);
+    if (draw == 1) {
+        out->method = METHOD_EXISTS;
+    } else if (draw == 2) {
+        *out = (request_t){.method = METHOD_LIST, .key = directory_of(random), .limit = 3};
+    } else if (draw == 3) {
+        *out = (request_t){.method = METHOD_RANGE, .limit = 3, .keys_only = true};
+        out->reverse = stream_chance(random, 500);
+    }
+}
+
+static void compare_make(requests_t *self, stream_t *random, buffer_t *out) {
+    static const char *const targets[] = {"index", "version", "value", "exists"};
+    static const char *const ops[] = {"=", "!=", "<", ">"};
+    unsigned key = key_pick(random);
+    uint64_t target = stream_range(random, 0, 4);
+    slice_t name = key_of(key);
+    pack_array(out, 4);
+    pack_key(out, name.data, name.size);
+    pack_str(out, targets[target]);
+    pack_str(out, ops[stream_range(random, 0, target == 3 ? 2 : 4)]);
+    if (target == 0)
+        pack_uint(out, self->seen[key]);
+    else if (target == 1)
+        pack_uint(out, stream_range(random, 0, 3));
+    else if (target == 2)
+        pack_bin(out, "m", stream_range(random, 0, 2));
+    else
+        pack_bool(out, stream_chance(random, 500));
+}
+
+static void operations_make(requests_t *self, stream_t *random, uint32_t msgid, buffer_t *out) {
+    size_t count = stream_range(random, 0, 4);
+    buffer_reset(out);
+    pack_array(out, count);
+    for (size_t i = 0; i < count; i++) {
+        request_t operation;
+        if (stream_chance(random, 700))
+            key_write(self, random, msgid, &operation);
+        else
+            operation_read(random, &operation);
+        pack_array(out, 2);
+        request_call_encode(&operation, out);
+    }
+}
+
+static void txn_make(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    size_t compares = stream_range(random, 0, 3);
+    buffer_reset(&self->compares);
+    pack_array(&self->compares, compares);
+    for (size_t i = 0; i < compares; i++)
+        compare_make(self, random, &self->compares);
+    operations_make(self, random, msgid, &self->then);
+    operations_make(self, random, msgid, &self->otherwise);
+    *out = (request_t){.msgid = msgid,
+                       .method = METHOD_TXN,
+                       .compares = {self->compares.data, self->compares.size},
+                       .then = {self->then.data, self->then.size},
+                       .otherwise = {self->otherwise.data, self->otherwise.size}};
+}
+
+void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    uint64_t draw = stream_range(random, 0, 1000);
+    if (draw < 120) {
+        txn_make(self, random, msgid, out);
+    } else if (draw < 150) {
+        *out = (request_t){
+            .msgid = msgid, .method = METHOD_LEASE_GRANT, .ttl_ms = stream_range(random, 1, 5000)};
+    } else if (draw < 190) {
+        *out = (request_t){.msgid = msgid,
+                           .method = stream_chance(random, 700) ? METHOD_LEASE_KEEPALIVE
+                                                                : METHOD_LEASE_REVOKE,
+                           .lease = lease_pick(self, random)};
+    } else {
+        key_write(self, random, msgid, out);
     }
 }
 
@@ -133,7 +233,6 @@ static void page_pick(stream_t *random, request_t *out) {
 }
 
 void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
-    (void) self;
     uint64_t draw = stream_range(random, 0, 100);
     *out = (request_t){.msgid = msgid, .method = METHOD_GET, .key = key_of(key_pick(random))};
     if (draw < 55)
@@ -154,6 +253,9 @@ void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t
         page_pick(random, out);
         out->reverse = stream_chance(random, 300);
         out->count_only = stream_chance(random, 100);
+    } else if (draw == 98) {
+        *out = (request_t){
+            .msgid = msgid, .method = METHOD_LEASE_GET, .lease = lease_pick(self, random)};
     } else {
         *out = (request_t){.msgid = msgid, .method = METHOD_MEMBER_LIST};
     }
@@ -201,25 +303,40 @@ static void options_encode(const request_t *request, buffer_t *out) {
     }
 }
 
-static bool options_any(const request_t *request) {
-    return request->stale || request->keys_only || request->count_only || request->reverse ||
-           request->limit || request->ttl_ms || request->lease || request->seq ||
-           request->has_after || request->client.size;
+/* What stands before the options: how much of each request is positional. */
+static bool keyed(method_t method) {
+    switch (method) {
+    case METHOD_MEMBER_LIST:
+    case METHOD_PING:
+    case METHOD_STATUS:
+    case METHOD_TXN:
+    case METHOD_LEASE_GRANT:
+    case METHOD_LEASE_KEEPALIVE:
+    case METHOD_LEASE_REVOKE:
+    case METHOD_LEASE_GET:
+        return false;
+    default:
+        return true;
+    }
 }
 
-void request_encode(const request_t *request, buffer_t *out) {
+static size_t lease_params_encode(const request_t *request, buffer_t *out) {
+    pack_uint(out, request->method == METHOD_LEASE_GRANT ? request->ttl_ms : request->lease);
+    return 1;
+}
+
+static size_t txn_params_encode(const request_t *request, buffer_t *out) {
+    buffer_append(out, request->compares.data, request->compares.size);
+    buffer_append(out, request->then.data, request->then.size);
+    buffer_append(out, request->otherwise.data, request->otherwise.size);
+    return 3;
+}
+
+static size_t key_params_encode(const request_t *request, buffer_t *out) {
     method_t method = request->method;
-    bool keyed = method != METHOD_MEMBER_LIST && method != METHOD_PING && method != METHOD_STATUS;
     bool valued = method == METHOD_PUT || method == METHOD_ATOMIC_PUT;
     bool compared = method == METHOD_ATOMIC_PUT || method == METHOD_ATOMIC_DELETE;
-    size_t count = (size_t) keyed + valued + compared + (method == METHOD_RANGE);
-    pack_array(out, 4);
-    pack_uint(out, RPC_REQUEST);
-    pack_uint(out, request->msgid);
-    pack_str(out, method_name(method));
-    pack_array(out, count + options_any(request));
-    if (keyed)
-        pack_key(out, request->key.data, request->key.size);
+    pack_key(out, request->key.data, request->key.size);
     if (method == METHOD_RANGE)
         pack_key(out, request->end.data, request->end.size);
     if (valued)
@@ -228,7 +345,35 @@ void request_encode(const request_t *request, buffer_t *out) {
         pack_uint(out, request->previous);
     else if (compared)
         pack_nil(out);
-    options_encode(request, out);
+    return (size_t) 1 + (method == METHOD_RANGE) + valued + compared;
+}
+
+void request_call_encode(const request_t *request, buffer_t *out) {
+    buffer_t params = {0}, options = {0};
+    request_t rest = *request;
+    size_t count = 0;
+    if (request->method == METHOD_TXN) {
+        count = txn_params_encode(request, &params);
+    } else if (keyed(request->method)) {
+        count = key_params_encode(request, &params);
+    } else if (request->method >= METHOD_LEASE_GRANT && request->method <= METHOD_LEASE_REVOKE) {
+        count = lease_params_encode(request, &params);
+        rest.ttl_ms = rest.lease = 0;
+    }
+    options_encode(&rest, &options);
+    pack_str(out, method_name(request->method));
+    pack_array(out, count + (options.size != 0));
+    buffer_append(out, params.data, params.size);
+    buffer_append(out, options.data, options.size);
+    buffer_free(&params);
+    buffer_free(&options);
+}
+
+void request_encode(const request_t *request, buffer_t *out) {
+    pack_array(out, 4);
+    pack_uint(out, RPC_REQUEST);
+    pack_uint(out, request->msgid);
+    request_call_encode(request, out);
 }
 
 /* ---- wrong ones ---- */

@@ -10,13 +10,17 @@
 #include "tests/sim/random.h"
 
 #define REQUEST_KEYS 40u
+#define REQUEST_LEASES 6u
 #define REQUEST_VALUE_BYTES (256u << 10) /* the largest value made */
 
 typedef struct requests {
     unsigned large_in_1000; /* values of some ten to some hundred kilobytes */
     unsigned ttl_in_1000;
     uint64_t seen[REQUEST_KEYS];
-    uint8_t *scratch; /* a large value */
+    uint64_t leases[REQUEST_LEASES]; /* granted last; 0: none */
+    size_t lease_next;
+    buffer_t compares, then, otherwise; /* of the last transaction */
+    uint8_t *scratch;                   /* a large value */
 } requests_t;
 
 void requests_init(requests_t *self);
@@ -28,8 +32,14 @@ void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t
 /* An answer told that `key` was changed at `index`. */
 void requests_learn(requests_t *self, slice_t key, uint64_t index);
 
+/* An answer told of a lease. */
+void requests_learn_lease(requests_t *self, uint64_t lease);
+
 /* The payload of a request. */
 void request_encode(const request_t *request, buffer_t *out);
+
+/* `method, params` of it, as in the list of a transaction. */
+void request_call_encode(const request_t *request, buffer_t *out);
 
 /* A payload that is refused, whatever the store holds, and how: `*echoed` is the msgid that the
  * answer must carry. RPC_OK: it must not be answered at all. */

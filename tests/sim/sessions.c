@@ -97,6 +97,9 @@ static uint64_t arguments_hash(const request_t *request) {
         hash = reply_mix(hash, numbers[i]);
     hash = reply_mix(hash, reply_hash(request->key));
     hash = reply_mix(hash, reply_hash(request->value));
+    hash = reply_mix(hash, reply_hash(request->compares));
+    hash = reply_mix(hash, reply_hash(request->then));
+    hash = reply_mix(hash, reply_hash(request->otherwise));
     return reply_mix(hash, reply_hash(request->fence_key));
 }
 

@@ -55,6 +55,8 @@ static void link_received(void *hint, uint64_t connection, slice_t payload) {
     flight_end(self, flight);
     if (operation->reply.fields & REPLY_INDEX)
         requests_learn(&users->requests, operation->request.key, operation->reply.index);
+    if (operation->request.method == METHOD_LEASE_GRANT && operation->reply.code == RPC_OK)
+        requests_learn_lease(&users->requests, operation->reply.lease);
     user_answered(self, &ended, operation);
 }
 

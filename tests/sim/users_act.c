@@ -22,7 +22,8 @@ static void write_send(user_t *self, link_t *link) {
 static void read_send(user_t *self, link_t *link, bool stale) {
     request_t request;
     requests_read(&self->users->requests, chance(self), next_msgid(self), &request);
-    request.stale = stale && request.method != METHOD_MEMBER_LIST;
+    request.stale =
+        stale && request.method != METHOD_MEMBER_LIST && request.method != METHOD_LEASE_GET;
     link_request(link, &request, 0);
 }
 

@@ -41,11 +41,30 @@ static bool stored(rpc_code_t code) {
     return code != RPC_UNAVAILABLE && code != RPC_INVALID_ARGUMENT && code != RPC_TIMEOUT;
 }
 
+/* What leases do to the order of operations is judged by the log's order alone. */
+static bool leases_only(const history_t *self, const operation_t *operation) {
+    const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
+    switch (operation->request.method) {
+    case METHOD_LEASE_GRANT:
+    case METHOD_LEASE_KEEPALIVE:
+    case METHOD_LEASE_GET:
+        return true;
+    case METHOD_LEASE_REVOKE: /* of a lease without keys, or one that was revoked already */
+        if (operation->reply.code == RPC_OK && replayed && !replayed->changed)
+            return true;
+        break;
+    default:
+        break;
+    }
+    return operation->reply.code == RPC_LEASE_NOT_FOUND;
+}
+
 /* Could the operation have had an effect, or tell something? */
-static bool counts(const operation_t *operation) {
+static bool counts(const history_t *self, const operation_t *operation) {
     method_kind_t kind = method_kind(operation->request.method);
     bool answered = operation->state == OPERATION_ANSWERED;
-    if (operation->wrong || operation->request.method == METHOD_MEMBER_LIST)
+    if (operation->wrong || operation->request.method == METHOD_MEMBER_LIST ||
+        leases_only(self, operation))
         return false;
     if (kind == METHOD_KIND_READ)
         return !operation->request.stale && answered && stored(operation->reply.code);
@@ -62,8 +81,8 @@ static linear_op_t linear_of(const history_t *self, const operation_t *operation
     if (operation->state != OPERATION_ANSWERED || operation->reply.code == RPC_TIMEOUT)
         op.returned = LINEAR_OPEN;
     const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
-    if (replayed && !replayed->repeated)
-        op.likely = replayed->answer.revision;
+    if (replayed && replayed->changed)
+        op.likely = replayed->revision;
     return op;
 }
 
@@ -115,7 +134,7 @@ static void linear_judge(history_t *self) {
     const replay_expiry_t *expiries = replay_expiries(self->replay, &expiry_count);
     linear_op_t *ops = array_new(self->count + expiry_count, sizeof *ops);
     for (size_t i = 0; i < self->count; i++)
-        if (counts(&self->operations[i]))
+        if (counts(self, &self->operations[i]))
             ops[count++] = linear_of(self, &self->operations[i]);
     count = sessions_merge(self, ops, count);
     for (size_t i = 0; i < expiry_count; i++)

@@ -1,0 +1,77 @@
+/* model_lease.c: leases: granted, renewed, revoked, expired, and the keys that go with them. */
+#include "tests/sim/array.h"
+#include "tests/sim/model_internal.h"
+
+static model_lease_t *lease_find(const model_t *self, uint64_t id) {
+    bool held = id && id <= self->lease_count && self->leases[id - 1].held;
+    return held ? &self->leases[id - 1] : NULL;
+}
+
+bool model_lease_held(const model_t *self, uint64_t id) {
+    return self->trusting || lease_find(self, id);
+}
+
+bool model_lease_granted(const model_t *self, uint64_t id) {
+    return id && id <= self->lease_count;
+}
+
+uint64_t model_lease_ttl_ms(const model_t *self, uint64_t id) {
+    const model_lease_t *lease = lease_find(self, id);
+    return lease ? lease->ttl_ms : LIMIT_INTEGER;
+}
+
+static void keys_remove(model_t *self, uint64_t id, change_type_t type) {
+    for (size_t i = 0; i < self->key_count; i++) {
+        const version_t *version = model_now(self->keys[i]);
+        if (version && version->lease == id)
+            model_key_remove(self, self->keys[i], type);
+    }
+}
+
+static void lease_told(uint64_t id, const model_lease_t *lease, reply_t *out) {
+    out->fields = REPLY_LEASE | REPLY_TTL_MS;
+    out->lease = id;
+    out->ttl_ms = lease->ttl_ms;
+}
+
+static void lease_grant(model_t *self, uint64_t ttl_ms, uint64_t time_ms, reply_t *out) {
+    self->leases = array_room(self->leases, &self->lease_capacity, self->lease_count + 1,
+                              sizeof *self->leases);
+    model_lease_t *lease = &self->leases[self->lease_count++];
+    *lease = (model_lease_t){.held = true, .ttl_ms = ttl_ms, .due_ms = time_ms + ttl_ms};
+    lease_told(self->lease_count, lease, out);
+}
+
+rpc_code_t model_lease_write(model_t *self, const request_t *request, uint64_t time_ms,
+                             reply_t *out) {
+    model_lease_t *lease = lease_find(self, request->lease);
+    switch (request->method) {
+    case METHOD_LEASE_GRANT:
+        lease_grant(self, request->ttl_ms, time_ms, out);
+        return RPC_OK;
+    case METHOD_LEASE_KEEPALIVE:
+        if (!lease)
+            return RPC_LEASE_NOT_FOUND;
+        lease->due_ms = time_ms + lease->ttl_ms;
+        lease->renewals++;
+        lease_told(request->lease, lease, out);
+        return RPC_OK;
+    default:
+        keys_remove(self, request->lease, CHANGE_DELETE);
+        if (lease)
+            lease->held = false;
+        out->fields = REPLY_REVISION;
+        out->revision = self->revision + model_changed(self);
+        return RPC_OK;
+    }
+}
+
+void model_lease_expire(model_t *self, uint64_t id, uint64_t renewals, uint64_t time_ms) {
+    model_lease_t *lease = lease_find(self, id);
+    bool due = lease && lease->renewals == renewals && lease->due_ms <= time_ms;
+    if (!due && !self->trusting)
+        return;
+    keys_remove(self, id, CHANGE_EXPIRE);
+    if (lease)
+        lease->held = false;
+}
