@@ -157,13 +157,17 @@ class Worker(threading.Thread):
 
 
 class Watcher(threading.Thread):
-    """Asks every node for its status all the time: who leads, and does its revision go back?"""
+    """Asks every node for its status all the time: who leads, and does its revision go back?
+
+    A node that was started again and hears no leader for 3 s answers with what it knows for certain,
+    which may be less than it said before; so only two answers in a row that name a leader count."""
 
     def __init__(self, nodes, record):
         super().__init__(daemon=True)
         self.nodes = nodes
         self.record = record
         self.highest = {node: 0 for node in nodes}
+        self.led = {node: False for node in nodes}  # whether its last answer named a leader
         self.leader = None
         self.went_back = []
 
@@ -177,7 +181,8 @@ class Watcher(threading.Thread):
                     clients[node].close()
                     clients[node] = node.client()
                     continue
-                if status["revision"] < self.highest[node]:
+                led, self.led[node] = self.led[node], status["leader"] is not None
+                if status["revision"] < self.highest[node] and led and self.led[node]:
                     self.went_back.append(f"{node.name}: {self.highest[node]} to {status['revision']}")
                 self.highest[node] = max(self.highest[node], status["revision"])
                 if status["role"] == "leader":
