@@ -71,6 +71,8 @@ class Figures:
 
 
 class Mixed(LoadTestCase):
+    LED_S = 2
+
     def test_campaigns(self):
         figures = Figures()
         number = 0
