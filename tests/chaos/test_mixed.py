@@ -19,7 +19,7 @@ from faults import FAULTS
 from harness import put_until_done
 from workload import SEED, LoadTestCase
 
-SECONDS = float(os.environ.get("DRAX_CHAOS_SECONDS", "25"))
+SECONDS = float(os.environ.get("DRAX_CHAOS_SECONDS", "20"))
 CAMPAIGN_S = 90
 HEALED_S = 20            # from the end of the last fault, whatever was mixed, to writes through every node
 AT_ONCE = 3
