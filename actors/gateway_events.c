@@ -185,8 +185,9 @@ static void live_jump(gateway_actor_t *self, uint64_t revision) {
          watch = watches_next(self->watch.table, watch)) {
         watch->next = gateway_watch_next(self, watch);
         watches_state_set(self->watch.table, watch,
-                          watch->next > revision && !watch->asked && !watch->queued ? WATCH_LIVE
-                                                                                    : WATCH_BEHIND);
+                          watch->next > revision && !watch->asked && !watch->queued && !watch->view
+                              ? WATCH_LIVE
+                              : WATCH_BEHIND);
     }
     self->watch.live = revision;
     self->watch.live_known = true;
@@ -218,10 +219,33 @@ void gateway_changes(gateway_actor_t *self, const message_batch_t *changes) {
 
 /* ---- what was asked for ---- */
 
+/* A page of first pairs. It is this watch's alone, so it is kept if it cannot be sent at once. */
+static void pairs_take(gateway_actor_t *self, watch_t *watch, const past_answer_t *answer) {
+    event_begin(&self->watch.note, watch, 2);
+    pack_str(&self->watch.note, "pairs");
+    pack_array(&self->watch.note, answer->count);
+    buffer_append(&self->watch.note, answer->events.data, answer->events.size);
+    pack_str(&self->watch.note, "more");
+    pack_bool(&self->watch.note, answer->more);
+    if (!note_send(self, watch)) {
+        compacted_tell(self, watch, self->watch.live + 1); /* it has to begin anew */
+        return;
+    }
+    watch->credit--;
+    watches_due_set(self->watch.table, watch, self->now_ms + LIMIT_WATCH_IDLE_MS);
+    if (!answer->more)
+        watch->view = 0;
+    gateway_watch_ask(self, watch);
+}
+
 static void past_take(gateway_actor_t *self, watch_t *watch, const past_answer_t *answer) {
     watch->asked = false;
     if (answer->compacted) {
         compacted_tell(self, watch, answer->compacted);
+        return;
+    }
+    if (watch->view) {
+        pairs_take(self, watch, answer);
         return;
     }
     bool poll = watch->poll;

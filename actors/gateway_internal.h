@@ -56,8 +56,10 @@ typedef struct gateway_watches {
     struct watch_queue queue; /* of those that want to ask for past changes */
     unsigned asked;           /* questions that are with storage */
     SLIST_HEAD(, watch_group) touched;
-    account_t *gone;          /* linked by gone_next */
-    buffer_t questions, note; /* scratch */
+    account_t *gone;    /* linked by gone_next */
+    buffer_t questions; /* for the next HISTORY */
+    size_t ended_views; /* among them */
+    buffer_t note;      /* the notification being made */
 } gateway_watches_t;
 
 struct gateway_actor {

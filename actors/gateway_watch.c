@@ -35,32 +35,43 @@ void gateway_watch_begin(gateway_actor_t *self, const request_t *request) {
     self->post->local(self->post->self, ACTOR_STORAGE, &message);
 }
 
-/* Reads `nil, {"next": N, ...`; `rest` is what follows N, in a map of `fields` more. False: a
- * refusal. */
-static bool outcome_read(slice_t outcome, uint64_t *next, size_t *fields, slice_t *rest) {
+/* What storage says of a watch's begin. */
+typedef struct beginning {
+    uint64_t next, view;
+    size_t fields; /* of the map besides these two; they follow in `rest` */
+    slice_t rest;
+} beginning_t;
+
+/* Reads `nil, {"next": N, "view": N, ...`. False: a refusal. */
+static bool outcome_read(slice_t outcome, beginning_t *out) {
     item_t item;
+    uint64_t numbers[2];
     if (unpack_item(&outcome, &item) != 0 || item.type != ITEM_NIL ||
-        unpack_item(&outcome, &item) != 0 || item.type != ITEM_MAP || item.count == 0)
+        unpack_item(&outcome, &item) != 0 || item.type != ITEM_MAP || item.count < 2)
         return false;
-    *fields = item.count - 1;
-    if (unpack_item(&outcome, &item) != 0 || unpack_item(&outcome, &item) != 0 ||
-        item.type != ITEM_UINT)
-        return false;
-    *next = item.number;
-    *rest = outcome;
+    out->fields = item.count - 2;
+    for (int i = 0; i < 2; i++) {
+        if (unpack_item(&outcome, &item) != 0 || unpack_item(&outcome, &item) != 0 ||
+            item.type != ITEM_UINT)
+            return false;
+        numbers[i] = item.number;
+    }
+    out->next = numbers[0];
+    out->view = numbers[1];
+    out->rest = outcome;
     return true;
 }
 
 /* The answer to a stream's request: what storage said, and which watch it is. */
-static void stream_answer(buffer_t *out, const watch_t *watch, size_t fields, slice_t rest) {
+static void stream_answer(buffer_t *out, const watch_t *watch, const beginning_t *beginning) {
     buffer_reset(out);
     rpc_success(out);
-    pack_map(out, fields + 2);
+    pack_map(out, beginning->fields + 2);
     pack_str(out, "watch");
     pack_uint(out, watch->id);
     pack_str(out, "next");
     pack_uint(out, watch->next);
-    buffer_append(out, rest.data, rest.size);
+    buffer_append(out, beginning->rest.data, beginning->rest.size);
 }
 
 static uint64_t poll_due(const request_t *request, uint64_t now_ms) {
@@ -68,7 +79,7 @@ static uint64_t poll_due(const request_t *request, uint64_t now_ms) {
 }
 
 static watch_t *watch_open(gateway_actor_t *self, const pending_t *pending,
-                           const request_t *request, uint64_t next) {
+                           const request_t *request, const beginning_t *beginning) {
     uint8_t scratch[LIMIT_KEY_BYTES + 1];
     bool tree = request->method == METHOD_WATCH_TREE;
     watch_spec_t spec = {
@@ -76,7 +87,8 @@ static watch_t *watch_open(gateway_actor_t *self, const pending_t *pending,
         .tree = tree,
         .key = tree ? rpc_directory_prefix(request->key, scratch) : request->key,
         .msgid = request->msgid,
-        .next = next,
+        .next = beginning->next,
+        .view = beginning->view,
         .credit = is_poll(request) ? 1 : LIMIT_WATCH_CREDIT,
         .due_ms = is_poll(request)
                       ? poll_due(request, pending->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS)
@@ -92,15 +104,13 @@ void gateway_watch_answer(gateway_actor_t *self, uint64_t token, slice_t outcome
     pending_t *pending = pendings_find(self->pendings, token);
     request_t request;
     rpc_error_t error;
-    uint64_t next;
-    size_t fields;
-    slice_t rest;
+    beginning_t beginning;
     if (request_decode(payload_slice(pending->request), &request, &error) != 0 ||
-        is_read(&request) || !outcome_read(outcome, &next, &fields, &rest)) {
+        is_read(&request) || !outcome_read(outcome, &beginning)) {
         gateway_answer(self, token, outcome);
         return;
     }
-    watch_t *watch = self->stopping ? NULL : watch_open(self, pending, &request, next);
+    watch_t *watch = self->stopping ? NULL : watch_open(self, pending, &request, &beginning);
     if (!watch) {
         gateway_fail(self, token, RPC_UNAVAILABLE, "too many watches");
         return;
@@ -108,7 +118,7 @@ void gateway_watch_answer(gateway_actor_t *self, uint64_t token, slice_t outcome
     if (watch->poll) {
         gateway_forget(self, token);
     } else {
-        stream_answer(&self->watch.note, watch, fields, rest);
+        stream_answer(&self->watch.note, watch, &beginning);
         if (self->watch.note.failed) {
             gateway_watch_end(self, watch, NULL);
             gateway_fail(self, token, RPC_UNAVAILABLE, "out of memory");
@@ -116,7 +126,7 @@ void gateway_watch_answer(gateway_actor_t *self, uint64_t token, slice_t outcome
         }
         gateway_answer(self, token, (slice_t){self->watch.note.data, self->watch.note.size});
     }
-    if (self->watch.live_known && watch->next > self->watch.live)
+    if (self->watch.live_known && watch->next > self->watch.live && !watch->view)
         watches_state_set(self->watch.table, watch, WATCH_LIVE);
     else
         gateway_watch_ask(self, watch);
@@ -142,22 +152,27 @@ static void questions_send(gateway_actor_t *self, size_t count) {
         self->post->local(self->post->self, ACTOR_STORAGE, &message);
 }
 
+static void question_add(gateway_actor_t *self, const watch_t *watch, buffer_t *scratch) {
+    past_question_t question = {.kind = watch->group->tree ? PAST_TREE : PAST_KEY,
+                                .key = {watch->group->key, watch->group->key_size},
+                                .from = watch->next};
+    if (watch->view)
+        question = (past_question_t){.kind = PAST_PAGE, .from = watch->view};
+    buffer_reset(scratch);
+    past_question_write(scratch, &question);
+    batch_add(&self->watch.questions, watch->id, (slice_t){scratch->data, scratch->size});
+}
+
 /* So many questions are with storage at a time that their answers stay small in all. */
 static void questions_turn(gateway_actor_t *self) {
-    size_t count = 0;
+    size_t count = self->watch.ended_views;
     buffer_t bytes = {0};
-    buffer_reset(&self->watch.questions);
     watch_t *watch;
     while (self->watch.live_known && self->watch.asked < GATEWAY_QUESTIONS &&
            (watch = TAILQ_FIRST(&self->watch.queue)) != NULL) {
         TAILQ_REMOVE(&self->watch.queue, watch, in_queue);
         watch->queued = false;
-        past_question_t question = {.tree = watch->group->tree,
-                                    .key = {watch->group->key, watch->group->key_size},
-                                    .from = watch->next};
-        buffer_reset(&bytes);
-        past_question_write(&bytes, &question);
-        batch_add(&self->watch.questions, watch->id, (slice_t){bytes.data, bytes.size});
+        question_add(self, watch, &bytes);
         watch->asked = true;
         self->watch.asked++;
         count++;
@@ -165,6 +180,8 @@ static void questions_turn(gateway_actor_t *self) {
     buffer_free(&bytes);
     if (count)
         questions_send(self, count);
+    buffer_reset(&self->watch.questions);
+    self->watch.ended_views = 0;
 }
 
 /* Storage came anew: what was asked is forgotten there, and where it is will be told. */
@@ -177,6 +194,8 @@ void gateway_watches_again(gateway_actor_t *self) {
     }
     bool wanted = self->watch.subscribed;
     self->watch.asked = 0;
+    self->watch.ended_views = 0;
+    buffer_reset(&self->watch.questions);
     self->watch.subscribed = false;
     self->watch.live_known = false;
     if (wanted)
@@ -210,10 +229,22 @@ void gateway_watch_cancel(gateway_actor_t *self, const envelope_t *envelope,
 
 /* ---- ending ---- */
 
+/* Storage need not keep it any longer: told with the next questions. */
+static void view_end(gateway_actor_t *self, const watch_t *watch) {
+    past_question_t question = {.kind = PAST_END, .from = watch->view};
+    buffer_t bytes = {0};
+    past_question_write(&bytes, &question);
+    batch_add(&self->watch.questions, watch->id, (slice_t){bytes.data, bytes.size});
+    self->watch.ended_views++;
+    buffer_free(&bytes);
+}
+
 void gateway_watch_end(gateway_actor_t *self, watch_t *watch, const buffer_t *outcome) {
     account_t *account = watch->account;
     if (watch->queued)
         TAILQ_REMOVE(&self->watch.queue, watch, in_queue);
+    if (watch->view)
+        view_end(self, watch);
     if (watch->poll && outcome && !outcome->failed && !account->gone) {
         envelope_t *envelope = watch->envelope;
         watch->envelope = NULL;

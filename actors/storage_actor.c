@@ -369,7 +369,9 @@ static int storage_turn(void *hint, uint64_t now_ms) {
     if (rc == 0)
         rc = storage_query_turn(self, now_ms);
     if (rc == 0)
-        rc = storage_history_turn(self);
+        rc = storage_history_turn(self, now_ms);
+    if (rc == 0 && self->state)
+        rc = storage_view_turn(self, now_ms);
     if (rc)
         return rc;
     storage_expire_turn(self, now_ms);
@@ -464,6 +466,8 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
     snprintf(self->home, sizeof self->home, "%s", options->home);
     self->queries_last = &self->queries;
     self->watch.questions_last = &self->watch.questions;
+    self->watch.waits_last = &self->watch.waits;
+    self->watch.view_count = options->seed & (LIMIT_INTEGER >> 1); /* not those of another life */
     self->status_first = 1;
     int rc = worker_new(&self->flusher, options->workers);
     if (rc == 0)

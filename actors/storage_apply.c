@@ -224,7 +224,8 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
     if (!self->state || self->flushing || self->install_due || now_ms < self->flush_retry_ms)
         return;
     bool due = self->dirty_ms && (now_ms >= self->dirty_ms + STATE_FLUSH_MS ||
-                                  state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES);
+                                  state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES ||
+                                  storage_view_wants_flush(self));
     if ((!due && !(self->stopping && self->dirty_ms)) || !flush_has_room(self, now_ms))
         return;
     int rc = state_freeze(self->state);

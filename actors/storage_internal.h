@@ -6,6 +6,7 @@
  *   storage_query.c     reads, parked until they are safe
  *   storage_snapshot.c  snapshots, sent and received
  *   storage_watch.c     changes, present and past, for the gateway's watches
+ *   storage_view.c      first pairs that do not fit in one answer
  */
 #ifndef DRAX_ACTORS_STORAGE_INTERNAL_H
 #define DRAX_ACTORS_STORAGE_INTERNAL_H
@@ -14,6 +15,7 @@
 #include "actors/storage_actor.h"
 #include "broker/block.h"
 #include "broker/error.h"
+#include "broker/past.h"
 #include "store/journal.h"
 #include "store/state.h"
 
@@ -26,6 +28,8 @@
 #define STORAGE_SCAN_BYTES (1u << 20)
 #define STORAGE_READ_AHEAD_BYTES (256u << 10)
 #define STORAGE_QUESTIONS 16u
+/* Watches whose first pairs are being read in pages; others wait. */
+#define STORAGE_VIEWS 16u
 /* Entries kept in memory between their write and their apply. */
 #define STORAGE_TAIL_BYTES (32u << 20)
 /* A read whose index never came is forgotten; its gateway has given up long before. */
@@ -83,6 +87,20 @@ typedef struct question_item {
     struct question_item *next;
 } question_item_t;
 
+/* A watch whose first pairs need a view of what is flushed at `applied` or later. */
+typedef struct view_wait {
+    uint64_t token, applied, since_ms;
+    size_t prefix_size;
+    uint8_t prefix[LIMIT_KEY_BYTES + 1];
+    struct view_wait *next;
+} view_wait_t;
+
+typedef struct view_slot {
+    uint64_t id; /* 0: free */
+    state_view_t *view;
+    uint64_t used_ms;
+} view_slot_t;
+
 /* What the gateway's watches want. */
 typedef struct storage_watch {
     bool subscribed;
@@ -92,6 +110,9 @@ typedef struct storage_watch {
     question_item_t *questions, **questions_last;
     entries_t run;   /* of the journal, read ahead */
     buffer_t events; /* of the answer being made */
+    view_wait_t *waits, **waits_last;
+    view_slot_t views[STORAGE_VIEWS];
+    uint64_t view_count;
 } storage_watch_t;
 
 struct storage_actor {
@@ -175,6 +196,8 @@ void storage_query_receive(storage_actor_t *self, message_t *message, uint64_t n
 void storage_read_ready(storage_actor_t *self, const message_t *message);
 int storage_query_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_queries_clear(storage_actor_t *self);
+/* What stands in self->scratch, as one ANSWER; nothing when `count` is 0. */
+int storage_answer_send(storage_actor_t *self, size_t count);
 void storage_batch_stamp(const storage_actor_t *self, message_t *message);
 
 /* storage_watch.c */
@@ -183,8 +206,21 @@ void storage_subscribe(storage_actor_t *self, bool on);
 int storage_changed(storage_actor_t *self, const entry_t *entry);
 int storage_changes_turn(storage_actor_t *self);
 void storage_history_receive(storage_actor_t *self, message_t *message);
-int storage_history_turn(storage_actor_t *self);
+int storage_history_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_watch_clear(storage_actor_t *self);
+
+/* storage_view.c */
+/* The answer to the watch `request` waits for a flush and a view. DRAX_ENOMEM. */
+int storage_view_wait(storage_actor_t *self, uint64_t token, const request_t *request,
+                      uint64_t now_ms);
+bool storage_view_wants_flush(const storage_actor_t *self);
+int storage_view_turn(storage_actor_t *self, uint64_t now_ms);
+/* The next page of a view. */
+int storage_view_page(storage_actor_t *self, uint64_t id, past_answer_t *out, uint64_t now_ms);
+void storage_view_close(storage_actor_t *self, uint64_t id);
+void storage_views_close(storage_actor_t *self);
+/* Those that wait too. */
+void storage_views_clear(storage_actor_t *self);
 
 /* storage_snapshot.c */
 void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms);

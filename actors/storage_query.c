@@ -60,7 +60,7 @@ static bool query_safe(const storage_actor_t *self, const query_item_t *item) {
     return read_id <= self->ready_id && state_applied(self->state) >= self->ready_index;
 }
 
-static int answer_send(storage_actor_t *self, size_t count) {
+int storage_answer_send(storage_actor_t *self, size_t count) {
     if (!count)
         return 0;
     buffer_t batch = {0};
@@ -76,6 +76,7 @@ static int answer_send(storage_actor_t *self, size_t count) {
     return 0;
 }
 
+/* 1: it is answered later. */
 static int query_answer(storage_actor_t *self, uint64_t token, slice_t bytes, uint64_t now_ms) {
     request_t request;
     rpc_error_t error;
@@ -85,6 +86,10 @@ static int query_answer(storage_actor_t *self, uint64_t token, slice_t bytes, ui
         rpc_failure(&self->outcome, RPC_INVALID_ARGUMENT, "not a read");
     } else {
         int rc = state_query(self->state, &request, storage_time_ms(self, now_ms), &self->outcome);
+        if (rc == DRAX_ETOOLARGE) {
+            rc = storage_view_wait(self, token, &request, now_ms);
+            return rc ? rc : 1;
+        }
         if (rc) {
             log_error(self->log, "query failed: %s", error_text(rc));
             return rc;
@@ -104,21 +109,21 @@ static int item_answer(storage_actor_t *self, query_item_t *item, size_t *budget
     size_t count = 0;
     int rc = 0;
     buffer_reset(&self->scratch);
-    while (rc == 0 && self->scratch.size < *budget) {
+    while (rc >= 0 && self->scratch.size < *budget) {
         uint64_t token;
         slice_t bytes;
         int more = batch_next(&item->cursor, &token, &bytes);
         if (more <= 0) {
             *budget -= self->scratch.size;
-            return answer_send(self, count);
+            return storage_answer_send(self, count);
         }
         rc = query_answer(self, token, bytes, now_ms);
-        count++;
+        count += rc == 0;
     }
-    if (rc)
+    if (rc < 0)
         return rc;
     *budget = 0;
-    rc = answer_send(self, count);
+    rc = storage_answer_send(self, count);
     return rc ? rc : 1;
 }
 

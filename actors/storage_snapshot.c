@@ -112,6 +112,7 @@ void storage_sessions_close(storage_actor_t *self) {
     for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
         if (self->sessions[i].id)
             session_close(self, &self->sessions[i]);
+    storage_views_close(self);
 }
 
 /* ---- receiving ---- */

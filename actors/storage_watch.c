@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "actors/storage_internal.h"
-#include "broker/past.h"
 
 /* ---- as they come about ---- */
 
@@ -91,29 +90,43 @@ static int entry_find(void *hint, uint64_t index, slice_t *payload) {
     return 0;
 }
 
-static int question_answer(storage_actor_t *self, uint64_t token, slice_t bytes) {
-    past_question_t question;
-    past_answer_t answer = {0};
+static int changes_find(storage_actor_t *self, const past_question_t *question,
+                        past_answer_t *out) {
     history_page_t page = {0};
     history_source_t source = {self, entry_find};
-    int rc = past_question_read(&question, bytes);
-    if (rc)
-        return rc;
-    history_query_t query = {.key = question.key,
-                             .tree = question.tree,
-                             .from = question.from,
+    history_query_t query = {.key = question->key,
+                             .tree = question->kind == PAST_TREE,
+                             .from = question->from,
                              .bytes = LIMIT_EVENTS_BYTES,
                              .scan_bytes = STORAGE_SCAN_BYTES};
     buffer_t *events = &self->watch.events;
-    buffer_reset(events);
-    rc = state_history(self->state, &query, &source, events, &page);
+    int rc = state_history(self->state, &query, &source, events, &page);
     if (rc == DRAX_ECOMPACTED)
-        answer.compacted = state_history_first(self->state);
+        out->compacted = state_history_first(self->state);
     else if (rc)
         return rc;
-    answer.next = page.next;
-    answer.count = page.count;
-    answer.events = (slice_t){events->data, events->size};
+    out->next = page.next;
+    out->count = page.count;
+    out->events = (slice_t){events->data, events->size};
+    return 0;
+}
+
+/* 1: it wants no answer. */
+static int question_answer(storage_actor_t *self, uint64_t token, slice_t bytes, uint64_t now_ms) {
+    past_question_t question;
+    past_answer_t answer = {0};
+    int rc = past_question_read(&question, bytes);
+    if (rc)
+        return rc;
+    if (question.kind == PAST_END) {
+        storage_view_close(self, question.from);
+        return 1;
+    }
+    buffer_reset(&self->watch.events);
+    rc = question.kind == PAST_PAGE ? storage_view_page(self, question.from, &answer, now_ms)
+                                    : changes_find(self, &question, &answer);
+    if (rc)
+        return rc;
     buffer_reset(&self->outcome);
     past_answer_write(&self->outcome, &answer);
     batch_add(&self->scratch, token, (slice_t){self->outcome.data, self->outcome.size});
@@ -143,7 +156,7 @@ static void question_drop(storage_actor_t *self) {
     free(item);
 }
 
-int storage_history_turn(storage_actor_t *self) {
+int storage_history_turn(storage_actor_t *self, uint64_t now_ms) {
     storage_watch_t *watch = &self->watch;
     size_t count = 0;
     int rc = 0;
@@ -157,12 +170,12 @@ int storage_history_turn(storage_actor_t *self) {
             question_drop(self);
             continue;
         }
-        rc = question_answer(self, token, bytes);
-        if (rc) {
+        rc = question_answer(self, token, bytes, now_ms);
+        if (rc < 0) {
             log_error(self->log, "cannot read the history: %s", error_text(rc));
             return rc;
         }
-        count++;
+        count += rc == 0;
     }
     entries_clear(&watch->run);
     if (watch->questions)
@@ -178,4 +191,5 @@ void storage_watch_clear(storage_actor_t *self) {
     entries_clear(&self->watch.run);
     while (self->watch.questions)
         question_drop(self);
+    storage_views_clear(self);
 }

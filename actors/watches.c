@@ -153,6 +153,7 @@ watch_t *watches_open(watches_t *self, const watch_spec_t *spec, account_t *acco
     watch->poll = spec->poll;
     watch->msgid = spec->msgid;
     watch->next = spec->next;
+    watch->view = spec->view;
     watch->credit = spec->credit;
     watch->due_ms = spec->due_ms;
     watch->envelope = *envelope;

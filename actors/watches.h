@@ -28,6 +28,7 @@ typedef struct watch {
     bool asked, queued; /* a question about past changes is with storage; waits to go there */
     bool late;          /* a poll whose time is up: it ends when it is LIVE */
     uint64_t next;      /* no change before it is of interest; see gateway_watch.c for LIVE ones */
+    uint64_t view;      /* its first pairs come from this view of storage's; 0: it has them all */
     uint64_t credit;    /* notifications that it may get */
     uint64_t due_ms;    /* when it is to hear something at the latest */
     envelope_t *envelope;
@@ -67,7 +68,7 @@ typedef struct watch_spec {
     bool poll, tree;
     slice_t key; /* with `tree`, the prefix of the directory */
     uint32_t msgid;
-    uint64_t next, credit, due_ms;
+    uint64_t next, view, credit, due_ms;
 } watch_spec_t;
 
 /* A new watch, BEHIND, of the connection `account`; takes `*envelope` over. NULL, and the envelope

@@ -1,11 +1,13 @@
 /* query_watch.c: how a watch begins: what is there now, or a place in history.
  *
- *   outcome = nil, {next, revision, pairs, more?, events?}
+ *   outcome = nil, {next, view, revision, pairs}
+ *           | nil, {next, revision, pairs, more?, events}    with wait_ms and without from
  *
- * `next` comes first, where the gateway finds it. Pairs that do not fit in a page are left out, and
- * `more` is true. `events` is there, and empty, when this is the whole answer: with wait_ms and
- * without from.
+ * The second one is the whole answer: pairs that do not fit in a page are left out, and `more` is
+ * true. The first one the gateway makes an answer of, so `next` and `view` stand where it finds
+ * them; `view` is 0 here, as pairs that do not fit in a page need a view (state_view.c).
  */
+#include "broker/error.h"
 #include "store/page.h"
 
 static void number_write(buffer_t *out, const char *name, uint64_t value) {
@@ -49,9 +51,13 @@ int watch_answer(state_t *self, const request_t *request, buffer_t *out) {
     if (rc)
         return rc;
     bool whole = request->has_wait && !request->from;
+    if (page.full && !whole)
+        return DRAX_ETOOLARGE;
     rpc_success(out);
-    pack_map(out, 3u + page.full + whole);
+    pack_map(out, 4u + page.full);
     number_write(out, "next", request->from ? request->from : self->meta.revision + 1);
+    if (!whole)
+        number_write(out, "view", 0);
     number_write(out, "revision", self->meta.revision);
     page_write(&page, out);
     if (page.full) {

@@ -48,7 +48,8 @@ typedef struct state_applied {
 int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 
 /* Answers a read request (method kind READ) from the present state, as outcome bytes appended to
- * `out`. `time_ms` is cluster time now, for ttl_ms in the answer. */
+ * `out`. `time_ms` is cluster time now, for ttl_ms in the answer. DRAX_ETOOLARGE: a watch
+ * whose pairs do not fit in its answer; it needs a view, and nothing was appended. */
 int state_query(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 
 /* What the last entry applied changed, to be read with history_next until the next apply; `entry`
@@ -123,6 +124,18 @@ typedef struct history_page {
  * DRAX_ECORRUPT. */
 int state_history(state_t *self, const history_query_t *query, const history_source_t *source,
                   buffer_t *out, history_page_t *page);
+
+/* ---- views ---- */
+
+/* What is flushed of the keys that begin with `prefix`, to be read page by page. Open any number
+ * (the caller bounds them); close all before the state, and when kv_write asks for it (kv.h).
+ * DRAX_ENOTFOUND: nothing was ever flushed. */
+typedef struct state_view state_view_t;
+int state_view_open(state_t *self, slice_t prefix, state_view_t **out);
+void state_view_close(state_t *self, state_view_t **view);
+uint64_t state_view_revision(const state_view_t *self);
+/* Writes the next page of pairs, as `list` gives them, to `out`, which is empty. */
+int state_view_page(state_view_t *self, buffer_t *out, size_t *count, bool *more);
 
 /* ---- snapshots ---- */
 

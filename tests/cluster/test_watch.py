@@ -248,6 +248,96 @@ class Streams(WatchTest):
         self.assertEqual({w.note()["watch"], w.note()["watch"]}, {one["watch"], other["watch"]})
 
 
+class FirstPairs(WatchTest):
+    """What is there may be more than fits in an answer."""
+
+    def fill(self, count, size):
+        sent = [self.c.send("put", self.key(f"{i:04}"), b"%04d" % i * (size // 4)) for i in range(count)]
+        return [self.c.answer(msgid)["index"] for msgid in sent]
+
+    def pairs_of(self, w, result):
+        """All pages; the number of notifications they took."""
+        pairs, more, notes = list(result["pairs"]), result.get("more", False), 0
+        while more:
+            note = w.note()
+            self.assertEqual(set(note), {"watch", "pairs", "more"})
+            self.assertEqual(note["watch"], result["watch"])
+            pairs += note["pairs"]
+            more = note["more"]
+            notes += 1
+        return pairs, notes
+
+    def test_pages_are_of_one_revision(self):
+        """Writers go on meanwhile; pairs are as of `revision`, and events go on from there."""
+        self.fill(500, 10000)
+        with self.server.client() as writer:
+            rounds = []
+            w = self.watcher()
+            msgid = w.send("watch_tree", self.d)
+            for i in range(300):
+                rounds.append(writer.send("put", self.key(f"{i * 37 % 500:04}"), f"new {i}"))
+                rounds.append(writer.send("delete", self.key(f"{i * 11 % 500:04}")))
+            result = w.answer(msgid)
+            pairs, notes = self.pairs_of(w, result)
+            self.assertGreaterEqual(notes, 3)
+            for each in rounds:
+                try:
+                    writer.answer(each)
+                except RpcError as error:
+                    self.assertEqual(error.code, "KEY_NOT_FOUND")
+        self.assertEqual([pair["key"] for pair in pairs], sorted({pair["key"] for pair in pairs}))
+        self.assertTrue(all(pair["index"] < result["next"] for pair in pairs))
+        state = {pair["key"]: (pair["value"], pair["index"]) for pair in pairs}
+        log = Log(result["next"], tree=self.d + "/")
+        last = self.c.call("put", self.key("last"), "x")["index"]
+        while not log.events or log.events[-1]["index"] < last:
+            for event in log.take(w.note()):
+                if event["type"] == "put":
+                    state[event["key"]] = (event["value"], event["index"])
+                else:
+                    del state[event["key"]]
+        there, after, more = {}, {}, True
+        while more:
+            page = self.c.call("list", self.d, **after)
+            there.update({pair["key"]: (pair["value"], pair["index"]) for pair in page["pairs"]})
+            more, after = page["more"], {"after": page["pairs"][-1]["key"]}
+        self.assertEqual(state, there)
+
+    def test_a_write_before_the_watch_is_in_its_pairs(self):
+        self.fill(300, 10000)
+        for i in range(3):
+            index = self.c.call("put", self.key("9"), str(i))["index"]
+            w = self.watcher()
+            result = w.watch("watch_tree", self.d)
+            self.assertGreater(result["next"], index)
+            pairs, _ = self.pairs_of(w, result)
+            self.assertEqual(pairs[-1], {"key": self.key("9"), "value": b"%d" % i, "index": index})
+
+    def test_many_at_once(self):
+        """More than storage reads at a time: the others wait."""
+        self.fill(300, 10000)
+        watchers = [self.watcher() for _ in range(40)]
+        msgids = [w.send("watch_tree", self.d) for w in watchers]
+        for w, msgid in zip(watchers, msgids):
+            pairs, _ = self.pairs_of(w, w.answer(msgid))
+            self.assertEqual(len(pairs), 300)
+
+    def test_a_poll_tells_that_there_is_more(self):
+        self.fill(300, 10000)
+        got = self.c.call("watch_tree", self.d, wait_ms=0)
+        self.assertTrue(got["more"])
+        self.assertLess(len(got["pairs"]), 300)
+
+    def test_cancelled_in_the_middle(self):
+        self.fill(300, 10000)
+        for _ in range(30):
+            w = self.watcher()
+            result = w.watch("watch_tree", self.d)
+            self.assertEqual(w.call("watch_cancel", result["watch"]), {})
+            w.notes.clear()
+            w.quiet(0.02)
+
+
 class Cancel(WatchTest):
     def test_nothing_follows_a_cancel(self):
         w = self.watcher()

@@ -65,7 +65,7 @@ static uint64_t question_expected(fixture_t *f, uint64_t from, bool tree, const 
     assert_int_equal(batch_next(&batch, &token, &bytes), 1);
     assert_int_equal(past_question_read(&question, bytes), 0);
     assert_int_equal(question.from, from);
-    assert_int_equal(question.tree, tree);
+    assert_int_equal(question.kind, tree ? PAST_TREE : PAST_KEY);
     assert_int_equal(question.key.size, strlen(key));
     assert_memory_equal(question.key.data, key, strlen(key));
     return token;
@@ -75,7 +75,7 @@ static void past_comes(fixture_t *f, uint64_t token, uint64_t compacted, uint64_
                        size_t count, const char *events) {
     buffer_t batch = {0}, bytes = {0}, packed = {0};
     text_msgpack(&packed, events); /* an array, whose head is one byte */
-    past_answer_t answer = {compacted, next, count, {packed.data + 1, packed.size - 1}};
+    past_answer_t answer = {compacted, next, false, count, {packed.data + 1, packed.size - 1}};
     past_answer_write(&bytes, &answer);
     batch_begin(&batch, 1);
     batch_add(&batch, token, (slice_t){bytes.data, bytes.size});
@@ -140,7 +140,8 @@ static uint64_t watch_begins(fixture_t *f, char client, const char *request, uin
     storage_is_at(f, revision);
     snprintf(rest, sizeof rest, "\"next\": %u, \"revision\": %u, \"pairs\": []",
              (unsigned) revision + 1, (unsigned) revision);
-    snprintf(outcome, sizeof outcome, "nil {%s}", rest);
+    snprintf(outcome, sizeof outcome, "nil {\"next\": %u, \"view\": 0, %s}",
+             (unsigned) revision + 1, strchr(rest, ',') + 2);
     answer_comes(f, token, outcome);
     return watch_expected(f, client, 1, rest);
 }
@@ -149,7 +150,7 @@ static uint64_t watch_begins(fixture_t *f, char client, const char *request, uin
 #define WATCH_K_10 "[0, 1, \"watch\", [\"k\", {\"from\": 10}]]"
 #define TREE_A "[0, 1, \"watch_tree\", [\"a/\"]]"
 #define POLL_K_10 "[0, 1, \"watch\", [\"k\", {\"from\": 10, \"wait_ms\": 60000}]]"
-#define FROM_10 "nil {\"next\": 10, \"revision\": 20, \"pairs\": []}"
+#define FROM_10 "nil {\"next\": 10, \"view\": 0, \"revision\": 20, \"pairs\": []}"
 
 /* ---- streams ---- */
 
@@ -160,7 +161,8 @@ static void a_stream_begins_and_ends(void **state) {
     turn(f);
     uint64_t token = query_token(fake_post_expect(&f->post, MESSAGE_QUERY));
     storage_is_at(f, 5);
-    answer_comes(f, token, "nil {\"next\": 6, \"revision\": 5, \"pairs\": [{\"key\": \"k\"}]}");
+    answer_comes(f, token,
+                 "nil {\"next\": 6, \"view\": 0, \"revision\": 5, \"pairs\": [{\"key\": \"k\"}]}");
     uint64_t watch =
         watch_expected(f, 'A', 1, "\"next\": 6, \"revision\": 5, \"pairs\": [{\"key\": \"k\"}]");
     change_comes(f, 6, EVENT("k", 6));
@@ -357,7 +359,7 @@ static void from_a_revision_to_come(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'A', WATCH_K_10);
     storage_is_at(f, 7);
-    answer_comes(f, query, "nil {\"next\": 10, \"revision\": 7, \"pairs\": []}");
+    answer_comes(f, query, "nil {\"next\": 10, \"view\": 0, \"revision\": 7, \"pairs\": []}");
     uint64_t watch = watch_expected(f, 'A', 1, "\"next\": 10, \"revision\": 7, \"pairs\": []");
     turn(f);
     nothing_expected(f);
@@ -456,13 +458,126 @@ static void compacted_needs_no_credit(void **state) {
     no_answer_expected(f);
 }
 
+/* ---- first pairs in pages ---- */
+
+static void pairs_come(fixture_t *f, uint64_t watch, bool more, const char *pair) {
+    buffer_t batch = {0}, bytes = {0}, packed = {0};
+    text_msgpack(&packed, pair);
+    past_answer_t answer = {0, 6, more, 1, {packed.data, packed.size}};
+    past_answer_write(&bytes, &answer);
+    batch_begin(&batch, 1);
+    batch_add(&batch, watch, (slice_t){bytes.data, bytes.size});
+    message_t message = {.kind = MESSAGE_PAST};
+    message.batch.payload = buffer_take(&batch);
+    buffer_free(&batch);
+    buffer_free(&bytes);
+    buffer_free(&packed);
+    message_comes(f, ACTOR_STORAGE, &message);
+}
+
+static void page_expected(fixture_t *f, uint64_t view, past_kind_t kind) {
+    message_t *message = fake_post_expect(&f->post, MESSAGE_HISTORY);
+    batch_t batch;
+    past_question_t question;
+    uint64_t token;
+    slice_t bytes;
+    assert_int_equal(batch_open(&batch, payload_slice(message->batch.payload)), 0);
+    assert_int_equal(batch.count, 1);
+    assert_int_equal(batch_next(&batch, &token, &bytes), 1);
+    assert_int_equal(past_question_read(&question, bytes), 0);
+    assert_int_equal(question.kind, kind);
+    assert_int_equal(question.from, view);
+}
+
+#define IN_VIEW_77                                                                                 \
+    "nil {\"next\": 6, \"view\": 77, \"revision\": 5, \"pairs\": [1], \"more\": true}"
+#define BEGUN_77 "\"next\": 6, \"revision\": 5, \"pairs\": [1], \"more\": true"
+
+static void first_pairs_come_before_events(void **state) {
+    fixture_t *f = *state;
+    uint64_t query = query_sent(f, 'A', TREE_A);
+    storage_is_at(f, 5);
+    answer_comes(f, query, IN_VIEW_77);
+    uint64_t watch = watch_expected(f, 'A', 1, BEGUN_77);
+    turn(f);
+    page_expected(f, 77, PAST_PAGE);
+    change_comes(f, 6, EVENT("a/x", 6));
+    no_answer_expected(f);
+    pairs_come(f, watch, true, "2");
+    event_expected(f, 'A', watch, "\"pairs\": [2], \"more\": true");
+    turn(f);
+    page_expected(f, 77, PAST_PAGE);
+    storage_is_at(f, 7); /* a gap does not make it live either */
+    pairs_come(f, watch, false, "3");
+    event_expected(f, 'A', watch, "\"pairs\": [3], \"more\": false");
+    turn(f);
+    uint64_t token = question_expected(f, 6, true, "a/");
+    past_comes(f, token, 0, 8, 1, "[" EVENT("a/x", 6) "]");
+    event_expected(f, 'A', watch, "\"events\": [" EVENT("a/x", 6) "], \"next\": 8");
+    change_comes(f, 8, EVENT("a/y", 8));
+    event_expected(f, 'A', watch, "\"events\": [" EVENT("a/y", 8) "], \"next\": 9");
+    watch_says(f, 'A', CANCEL, watch);
+    turn(f);
+    nothing_expected(f); /* storage ended the view by itself */
+}
+
+static void a_view_ends_with_its_watch(void **state) {
+    fixture_t *f = *state;
+    uint64_t query = query_sent(f, 'A', TREE_A);
+    storage_is_at(f, 5);
+    answer_comes(f, query, IN_VIEW_77);
+    uint64_t watch = watch_expected(f, 'A', 1, BEGUN_77);
+    turn(f);
+    page_expected(f, 77, PAST_PAGE);
+    watch_says(f, 'A', CANCEL, watch);
+    answer_expected(f, 'A', "[1, 9, nil, {}]");
+    turn(f);
+    page_expected(f, 77, PAST_END);
+    pairs_come(f, watch, true, "2"); /* was under way */
+    no_answer_expected(f);
+}
+
+static void pages_need_credit_and_are_kept_for_a_slow_reader(void **state) {
+    fixture_t *f = *state;
+    uint64_t query = query_sent(f, 'A', TREE_A);
+    storage_is_at(f, 5);
+    answer_comes(f, query, IN_VIEW_77);
+    uint64_t watch = watch_expected(f, 'A', 1, BEGUN_77);
+    size_t kept = f->answer_count;
+    for (unsigned i = 0; i < 64; i++) {
+        turn(f);
+        page_expected(f, 77, PAST_PAGE);
+        pairs_come(f, watch, true, "2");
+        assert_int_equal(f->answer_count, kept + 1);
+        buffer_free(&f->answers[kept].bytes);
+        memset(&f->answers[kept], 0, sizeof f->answers[kept]);
+        f->answer_count = kept;
+    }
+    turn(f);
+    nothing_expected(f);
+    watch_says(f, 'A', CREDIT(2), watch);
+    turn(f);
+    page_expected(f, 77, PAST_PAGE);
+    f->refusing = 'A';
+    f->refusing_code = DRAX_EAGAIN;
+    pairs_come(f, watch, true, "2");
+    turn(f);
+    nothing_expected(f);
+    f->refusing = 0;
+    turn(f);
+    event_expected(f, 'A', watch, "\"pairs\": [2], \"more\": true");
+    page_expected(f, 77, PAST_PAGE);
+    past_comes(f, watch, 9, 0, 0, "[]"); /* another storage does not know the view */
+    event_expected(f, 'A', watch, "\"compacted\": 9, \"events\": []");
+}
+
 /* ---- polls ---- */
 
 static void a_poll_waits_for_a_change(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'A', POLL_K_10);
     storage_is_at(f, 9);
-    answer_comes(f, query, "nil {\"next\": 10, \"revision\": 9, \"pairs\": []}");
+    answer_comes(f, query, "nil {\"next\": 10, \"view\": 0, \"revision\": 9, \"pairs\": []}");
     no_answer_expected(f);
     turn_at(f, f->now_ms + 59999); /* longer than other requests may take */
     change_comes(f, 10, EVENT("other", 10));
@@ -479,7 +594,7 @@ static void a_polls_time_is_up(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'A', POLL_K_10);
     storage_is_at(f, 9);
-    answer_comes(f, query, "nil {\"next\": 10, \"revision\": 9, \"pairs\": []}");
+    answer_comes(f, query, "nil {\"next\": 10, \"view\": 0, \"revision\": 9, \"pairs\": []}");
     change_comes(f, 10, EVENT("other", 10));
     turn_at(f, f->now_ms + 60000);
     answer_expected(f, 'A', "[1, 1, nil, {\"events\": [], \"next\": 11, \"revision\": 10}]");
@@ -523,7 +638,7 @@ static void polls_end_when_the_node_stops(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'A', POLL_K_10);
     storage_is_at(f, 9);
-    answer_comes(f, query, "nil {\"next\": 10, \"revision\": 9, \"pairs\": []}");
+    answer_comes(f, query, "nil {\"next\": 10, \"view\": 0, \"revision\": 9, \"pairs\": []}");
     uint64_t late = query_sent(f, 'B', POLL_K_10);
     gateway_actor_ops.stop(f->gateway, f->now_ms);
     error_expected(f, 'A', 1, "UNAVAILABLE");
@@ -550,6 +665,9 @@ int main(void) {
         TEST(another_storage_is_asked_again),
         TEST(compacted_is_told),
         TEST(compacted_needs_no_credit),
+        TEST(first_pairs_come_before_events),
+        TEST(a_view_ends_with_its_watch),
+        TEST(pages_need_credit_and_are_kept_for_a_slow_reader),
         TEST(a_poll_waits_for_a_change),
         TEST(a_polls_time_is_up),
         TEST(a_poll_finds_what_happened_before),
