@@ -60,11 +60,15 @@ struct call {
     unsigned retries;
     bool unknown;       /* an earlier attempt may have had its effect */
     int refusal;        /* UNAVAILABLE or TIMEOUT when that was the last answer, else 0 */
-    drax_done_fn *done; /* NULL: a blocking call */
+    drax_done_fn *done; /* NULL: a blocking call, or one of the client's own */
+    /* NULL, or what takes the call over when it is DONE; with the client's lock held. */
+    void (*settled)(drax_t *client, call_t *call);
     void *arg;
 
-    int error; /* DONE, and these two */
+    int error; /* DONE, and what follows */
     drax_result_t *result;
+    connection_t *answered_by; /* NULL: by none */
+    uint64_t compacted;        /* DRAX_ERR_COMPACTED: the first revision still kept */
     char detail[CLIENT_DETAIL_BYTES];
 };
 

@@ -3,6 +3,7 @@
  *   client.c    life, endpoints, what is set for all calls
  *   drive.c     calls and their callers: who drives the network, who waits, who is called back
  *   router.c    which endpoint, when, and what comes back
+ *   watch*.c    streams of changes
  *   wakeup.c    the descriptors: what the driver waits for, and what a host's event loop does
  *
  * Everything below is under the client's lock, which is held for moments only. One thread at a time
@@ -28,7 +29,7 @@ typedef struct call_list {
 /* A thread that waits for what the driver does; on its own stack. */
 typedef struct waiter {
     pthread_cond_t changed;
-    const call_t *call; /* NULL: for a submitted call to complete */
+    const void *what; /* a call, a watch; NULL: whatever has a callback */
     struct waiter *previous, *next;
 } waiter_t;
 
@@ -43,6 +44,24 @@ typedef struct wakeup {
     int timer_fd;
     uint64_t timer_ms; /* what it is set to; UINT64_MAX: nothing */
 } wakeup_t;
+
+/* A message of a watch to its server, on its way. */
+typedef struct note {
+    struct note *next;
+    connection_t *on;
+    buffer_t bytes;
+} note_t;
+
+/* See watch.h. */
+typedef struct watches {
+    drax_watch_t *first;
+    size_t waiting;       /* of them: WATCH_WAITING */
+    size_t with_callback; /* of them */
+    drax_watch_t *streaming[CLIENT_WATCH_BUCKETS];
+    drax_watch_t *ready; /* with something for their callback */
+    note_t *notes;
+    uint64_t check_ms; /* when silent ones are looked for next */
+} watches_t;
 
 struct drax {
     pthread_mutex_t lock;
@@ -63,6 +82,7 @@ struct drax {
     call_list_t pending;             /* in the order of submission */
     size_t pending_count;
     call_list_t completed;
+    watches_t watches;
     size_t submitted;                  /* calls whose callback is still to come */
     uint64_t outcomes;                 /* grows with every call that reaches DONE */
     call_t *slots[CLIENT_SLOTS];       /* pending calls, by msgid */
@@ -77,6 +97,16 @@ uint64_t client_now_ms(void);
 uint64_t client_deadline(uint64_t timeout_ms);
 
 /* ---- drive.c ---- */
+
+/* Waits until `reached`, driving when nobody does, or until the time is up. What can be done at
+ * once is done even without time. `what` is what client_waiters_tell will be called with. */
+typedef bool client_reached_fn(const drax_t *self, const void *what);
+void client_drive_until(drax_t *self, client_reached_fn *reached, const void *what,
+                        uint64_t until_ms);
+void client_waiters_tell(drax_t *self, const void *what);
+
+/* Puts a call among the pending. DRAX_ERR_FULL and those of call_new. */
+int client_call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out);
 
 /* Moves a call that reached DONE out of `pending`, and wakes who waits for it. */
 void client_call_settle(drax_t *self, call_t *call);

@@ -37,4 +37,14 @@
 #define CLIENT_RETRY_MIN_MS 20u
 #define CLIENT_RETRY_MAX_MS 320u
 
+/* Notifications that a server sends a new watch unasked (its own LIMIT_WATCH_CREDIT); half of it is
+ * given back at a time. */
+#define CLIENT_WATCH_CREDIT 64u
+#define CLIENT_WATCH_BUCKETS 1024u
+/* Watches that ask at the same time, so that calls find room beside them. */
+#define CLIENT_WATCHES_ASKING 256u
+/* A watch with nothing to say says so every 10 s; one silent for longer than MUTE is lost. */
+#define CLIENT_WATCH_CHECK_MS 1000u
+#define CLIENT_WATCH_MUTE_MS 25000u
+
 #endif

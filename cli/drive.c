@@ -18,9 +18,8 @@
 
 #include "cli/client.h"
 #include "cli/options.h"
+#include "cli/watch.h"
 
-static int call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out);
-static void drive_until(drax_t *self, const call_t *call, uint64_t until_ms);
 static void turn(drax_t *self, uint64_t until_ms);
 static void leave(drax_t *self);
 static int completed_deliver(drax_t *self);
@@ -50,15 +49,26 @@ static void list_remove(call_list_t *list, call_t *call) {
 
 /* ---- callers ---- */
 
+static bool call_done(const drax_t *self, const void *call) {
+    (void) self;
+    return ((const call_t *) call)->state == CALL_DONE;
+}
+
+static bool callback_due(const drax_t *self, const void *what) {
+    (void) what;
+    bool nothing = self->submitted == 0 && self->watches.with_callback == 0;
+    return self->completed.first || watches_ready(self) || nothing;
+}
+
 int client_call(drax_t *self, const call_spec_t *spec, drax_result_t **out) {
     if (out)
         *out = NULL;
     uint64_t deadline_ms = client_deadline(options_timeout_ms(spec->options, self->timeout_ms));
     (void) pthread_mutex_lock(&self->lock);
     call_t *call;
-    int error = call_submit(self, spec, deadline_ms, &call);
+    int error = client_call_submit(self, spec, deadline_ms, &call);
     if (error == 0) {
-        drive_until(self, call, deadline_ms);
+        client_drive_until(self, call_done, call, deadline_ms);
         if (call->state != CALL_DONE) { /* the driver has not come to it yet */
             call_expire(call, self->trouble);
             client_call_settle(self, call);
@@ -84,7 +94,7 @@ int client_submit(drax_t *self, const call_spec_t *spec, drax_done_fn *done, voi
     uint64_t deadline_ms = client_deadline(options_timeout_ms(spec->options, self->timeout_ms));
     (void) pthread_mutex_lock(&self->lock);
     call_t *call;
-    int error = call_submit(self, spec, deadline_ms, &call);
+    int error = client_call_submit(self, spec, deadline_ms, &call);
     if (error == 0) {
         call->done = done;
         call->arg = arg;
@@ -98,7 +108,7 @@ int client_submit(drax_t *self, const call_spec_t *spec, drax_done_fn *done, voi
 
 int drax_poll(drax_t *self, uint64_t timeout_ms) {
     (void) pthread_mutex_lock(&self->lock);
-    drive_until(self, NULL, client_deadline(timeout_ms));
+    client_drive_until(self, callback_due, NULL, client_deadline(timeout_ms));
     return completed_deliver(self);
 }
 
@@ -120,12 +130,8 @@ size_t drax_pending(drax_t *self) {
 
 /* ---- the driver, and who waits for it ---- */
 
-static bool reached(const drax_t *self, const call_t *call) {
-    return call ? call->state == CALL_DONE : self->completed.first || self->submitted == 0;
-}
-
-static void waiter_wait(drax_t *self, const call_t *call, uint64_t until_ms) {
-    waiter_t waiter = {.call = call, .next = self->waiters};
+static void waiter_wait(drax_t *self, const void *what, uint64_t until_ms) {
+    waiter_t waiter = {.what = what, .next = self->waiters};
     pthread_condattr_t monotonic;
     const struct timespec until = {.tv_sec = (time_t) (until_ms / 1000),
                                    .tv_nsec = (long) (until_ms % 1000) * 1000000};
@@ -154,16 +160,15 @@ static void turn(drax_t *self, uint64_t until_ms) {
     self->driven = false;
 }
 
-/* Until `call` has its outcome (NULL: until a submitted one has), or until the time is up. What can
- * be done at once is done even without time. */
-static void drive_until(drax_t *self, const call_t *call, uint64_t until_ms) {
+void client_drive_until(drax_t *self, client_reached_fn *reached, const void *what,
+                        uint64_t until_ms) {
     bool once = true;
-    while (!reached(self, call) && (once || client_now_ms() < until_ms)) {
+    while (!reached(self, what) && (once || client_now_ms() < until_ms)) {
         once = false;
         if (!self->driven)
             turn(self, until_ms);
         else
-            waiter_wait(self, call, until_ms);
+            waiter_wait(self, what, until_ms);
     }
     if (!self->driven)
         leave(self);
@@ -177,9 +182,9 @@ static void leave(drax_t *self) {
         wakeup_timer_set(&self->wakeup, router_next_ms(self));
 }
 
-static void waiters_tell(drax_t *self, const call_t *call) {
+void client_waiters_tell(drax_t *self, const void *what) {
     for (waiter_t *waiter = self->waiters; waiter; waiter = waiter->next)
-        if (waiter->call == call)
+        if (waiter->what == what)
             (void) pthread_cond_signal(&waiter->changed);
 }
 
@@ -194,7 +199,7 @@ static const call_t *write_oldest(const drax_t *self) {
 }
 
 /* Puts a call among the pending; its msgid gives it a slot that no other call has. */
-static int call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out) {
+int client_call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out) {
     const call_t *oldest = spec->kind == CALL_WRITE ? write_oldest(self) : NULL;
     if (self->pending_count == CLIENT_SLOTS ||
         (oldest && self->seq + 1 - oldest->seq >= CLIENT_WRITES_AHEAD))
@@ -226,7 +231,9 @@ void client_call_settle(drax_t *self, call_t *call) {
         list_append(&self->completed, call);
         wakeup_done_set(&self->wakeup, true);
     }
-    waiters_tell(self, call->done ? NULL : call);
+    client_waiters_tell(self, call->done ? NULL : call);
+    if (call->settled)
+        call->settled(self, call);
 }
 
 /* Calls back for all that has completed. Gives the lock back. */
@@ -240,14 +247,14 @@ static int completed_deliver(drax_t *self) {
         self->submitted--;
         count++;
     }
-    wakeup_done_set(&self->wakeup, false);
+    wakeup_done_set(&self->wakeup, watches_ready(self));
     (void) pthread_mutex_unlock(&self->lock);
     while (call) {
         call_t *next = call->next;
         call_deliver(call);
         call = next;
     }
-    return count;
+    return count + watches_deliver(self);
 }
 
 static void call_deliver(call_t *call) {
@@ -256,6 +263,7 @@ static void call_deliver(call_t *call) {
 }
 
 void client_calls_close(drax_t *self) {
+    watches_close(self);
     while (self->pending.first) {
         call_t *call = self->pending.first;
         call_finish(call, DRAX_ERR_CLOSED, NULL, NULL);

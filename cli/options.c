@@ -4,15 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct drax_options {
-    uint64_t timeout_ms; /* the client's own; 0: none */
-    uint64_t ttl_ms;     /* 0: none */
-    uint64_t limit;      /* 0: none */
-    bool stale, keys_only, count_only, reverse;
-    uint8_t *after; /* owned; NULL: none */
-    size_t after_size;
-};
-
 drax_options_t *drax_options_new(void) {
     return calloc(1, sizeof(drax_options_t));
 }
@@ -38,6 +29,10 @@ void drax_options_stale_set(drax_options_t *self, bool stale) {
 
 void drax_options_limit_set(drax_options_t *self, uint64_t limit) {
     self->limit = limit;
+}
+
+void drax_options_from_set(drax_options_t *self, uint64_t revision) {
+    self->from = revision;
 }
 
 void drax_options_keys_only_set(drax_options_t *self, bool keys_only) {
@@ -69,8 +64,8 @@ int drax_options_after_set(drax_options_t *self, const void *key, size_t key_siz
 size_t options_count(const drax_options_t *self) {
     if (!self)
         return 0;
-    return (size_t) (self->ttl_ms != 0) + (self->limit != 0) + self->stale + self->keys_only +
-           self->count_only + self->reverse + (self->after != NULL);
+    return (size_t) (self->ttl_ms != 0) + (self->limit != 0) + (self->from != 0) + self->stale +
+           self->keys_only + self->count_only + self->reverse + (self->after != NULL);
 }
 
 static void number_pack(buffer_t *out, const char *name, uint64_t number) {
@@ -92,6 +87,7 @@ void options_pack(buffer_t *out, const drax_options_t *self) {
         return;
     number_pack(out, "ttl_ms", self->ttl_ms);
     number_pack(out, "limit", self->limit);
+    number_pack(out, "from", self->from);
     flag_pack(out, "stale", self->stale);
     flag_pack(out, "keys_only", self->keys_only);
     flag_pack(out, "count_only", self->count_only);

@@ -2,7 +2,7 @@
  *
  *   answer       = [1, msgid, error, result]
  *   error        = nil | [code, text] | [code, text, details]
- *   notification = [2, method, params]
+ *   notification = [2, method, params]      of a watch: [2, "event", [{...}]]
  */
 #include "cli/result.h"
 
@@ -22,6 +22,7 @@ struct drax_result {
 
 static answer_kind_t answer_read(answer_t *out, const msgpack_object *answer);
 static void error_read(answer_t *out, const msgpack_object *error);
+static bool is_event(const msgpack_object *notification);
 static bool is_bytes(const msgpack_object *object);
 static bool text_equal(const msgpack_object *object, const char *text);
 
@@ -52,8 +53,9 @@ answer_kind_t answer_decode(answer_t *out, zmq_msg_t *message) {
         kind = answer_read(out, &result->unpacked.data);
     else if (rc != MSGPACK_UNPACK_NOMEM_ERROR)
         kind = ANSWER_MALFORMED;
-    if (kind == ANSWER_OK && out->error == 0) {
-        result->map = &result->unpacked.data.via.array.ptr[3];
+    if (kind == ANSWER_EVENT || (kind == ANSWER_OK && out->error == 0)) {
+        const msgpack_object *items = result->unpacked.data.via.array.ptr;
+        result->map = kind == ANSWER_OK ? &items[3] : items[2].via.array.ptr;
         out->result = result;
         return kind;
     }
@@ -68,7 +70,7 @@ static answer_kind_t answer_read(answer_t *out, const msgpack_object *answer) {
     if (item[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER)
         return ANSWER_MALFORMED;
     if (item[0].via.u64 == 2)
-        return ANSWER_IGNORED;
+        return is_event(answer) ? ANSWER_EVENT : ANSWER_IGNORED;
     if (item[0].via.u64 != 1 || answer->via.array.size != 4 ||
         item[1].type != MSGPACK_OBJECT_POSITIVE_INTEGER || item[1].via.u64 > UINT32_MAX)
         return ANSWER_MALFORMED;
@@ -78,6 +80,13 @@ static answer_kind_t answer_read(answer_t *out, const msgpack_object *answer) {
     else if (item[3].type != MSGPACK_OBJECT_MAP)
         out->error = DRAX_ERR_PROTOCOL;
     return ANSWER_OK;
+}
+
+static bool is_event(const msgpack_object *notification) {
+    const msgpack_object *item = notification->via.array.ptr;
+    return notification->via.array.size == 3 && text_equal(&item[1], "event") &&
+           item[2].type == MSGPACK_OBJECT_ARRAY && item[2].via.array.size == 1 &&
+           item[2].via.array.ptr[0].type == MSGPACK_OBJECT_MAP;
 }
 
 static void error_read(answer_t *out, const msgpack_object *error) {
@@ -94,6 +103,9 @@ static void error_read(answer_t *out, const msgpack_object *error) {
     if (size > 0)
         memcpy(out->detail, text->via.str.ptr, size);
     out->detail[size] = '\0';
+    if (error->via.array.size > 2)
+        out->compacted = drax_field_uint(
+            drax_field_find((const drax_field_t *) &error->via.array.ptr[2], "compacted"));
 }
 
 void drax_result_destroy(drax_result_t **self) {

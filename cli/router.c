@@ -14,6 +14,7 @@
 #include "broker/error.h"
 #include "cli/client.h"
 #include "cli/result.h"
+#include "cli/watch.h"
 
 static void network_read(drax_t *self, uint64_t now_ms);
 static void answers_take(drax_t *self, connection_t *connection, uint64_t now_ms);
@@ -34,8 +35,10 @@ void router_turn(drax_t *self, uint64_t until_ms) {
     wakeup_take(&self->wakeup);
     network_read(self, now_ms);
     timers_run(self, now_ms);
+    watches_ask(self);
     connections_keep(self, now_ms);
     calls_send(self, now_ms);
+    watches_send(self);
     if (self->outcomes != outcomes || network_readable(self))
         return;
     uint64_t next_ms = timer_next(self, now_ms);
@@ -103,6 +106,10 @@ static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *messa
     if (kind == ANSWER_MALFORMED)
         return false;
     self->trouble[0] = '\0';
+    if (kind == ANSWER_EVENT) {
+        watches_receive(self, connection, &answer, now_ms);
+        return true;
+    }
     call_t *call = self->slots[answer.msgid % CLIENT_SLOTS];
     if (!call || call->msgid != answer.msgid || call->on != connection) {
         drax_result_destroy(&answer.result); /* of a call that has ended */
@@ -113,6 +120,8 @@ static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *messa
             self->current = (self->current + 1) % self->connection_count;
         call_refused(call, answer.error, answer.detail, now_ms);
     } else {
+        call->answered_by = connection;
+        call->compacted = answer.compacted;
         call_finish(call, answer.error, answer.detail, answer.result);
     }
     if (call->state == CALL_DONE)
@@ -126,6 +135,7 @@ static void connection_lost(drax_t *self, connection_t *connection, const char *
     connection_fail(connection, now_ms);
     if (connection == &self->connections[self->current])
         self->current = (self->current + 1) % self->connection_count;
+    watches_lost(self, connection);
     for (call_t *call = self->pending.first, *next; call; call = next) {
         next = call->next;
         if (call->on != connection)
@@ -145,6 +155,9 @@ static void timers_run(drax_t *self, uint64_t now_ms) {
         call_expire(call, self->trouble);
         client_call_settle(self, call);
     }
+    connection_t *mute = watches_mute(self, now_ms);
+    if (mute)
+        connection_lost(self, mute, "a watch fell silent", now_ms);
     for (size_t i = 0; i < self->connection_count; i++) {
         connection_t *connection = &self->connections[i];
         if (connection->state == CONNECTION_OPENING &&
@@ -236,6 +249,8 @@ static void earlier(uint64_t *next_ms, uint64_t at_ms, uint64_t now_ms) {
 /* The next time at which a timer changes something; never before now. */
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
     uint64_t next_ms = UINT64_MAX;
+    if (self->watches.first)
+        earlier(&next_ms, self->watches.check_ms, now_ms);
     for (const call_t *call = self->pending.first; call; call = call->next) {
         earlier(&next_ms, call->deadline_ms, now_ms);
         if (call->state == CALL_SENT)

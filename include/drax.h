@@ -144,6 +144,8 @@ DRAX_API void drax_options_keys_only_set(drax_options_t *self, bool keys_only);
 DRAX_API void drax_options_count_only_set(drax_options_t *self, bool count_only);
 /* range: true gives the last keys first. */
 DRAX_API void drax_options_reverse_set(drax_options_t *self, bool reverse);
+/* watch and watch_tree as a request: the changes from this revision on. */
+DRAX_API void drax_options_from_set(drax_options_t *self, uint64_t revision);
 /* list: begin after this whole key; size 0: from the start. The key is copied. DRAX_ERR_NO_MEMORY.
  */
 DRAX_API int drax_options_after_set(drax_options_t *self, const void *key, size_t key_size);
@@ -274,8 +276,9 @@ DRAX_API int drax_request_call(drax_t *self, const drax_request_t *request,
 DRAX_API int drax_request_submit(drax_t *self, const drax_request_t *request,
                                  const drax_options_t *options, drax_done_fn *done, void *arg);
 
-/* Sends and receives until a submitted call has completed or `timeout_ms` have passed (0: only what
- * can be done at once), then calls back. Returns how many calls completed, or a negative error. */
+/* Sends and receives until a callback is due (of a submitted call or a watch) or `timeout_ms` have
+ * passed (0: only what can be done at once), then calls back. Returns how many callbacks it made,
+ * or a negative error; at once 0 when there is nothing that could call back. */
 DRAX_API int drax_poll(drax_t *self, uint64_t timeout_ms);
 
 /* For a host's own event loop: a descriptor that is readable (POLLIN, level-triggered) whenever
@@ -290,6 +293,65 @@ DRAX_API int drax_process(drax_t *self);
 
 /* Submitted calls whose callback has not been called yet. */
 DRAX_API size_t drax_pending(drax_t *self);
+
+/* ---- watches ---- */
+
+/* What is there, then every change, once and in order, over lost connections, changes of leader and
+ * restarts of nodes. */
+typedef struct drax_watch drax_watch_t;
+
+typedef enum {
+    DRAX_EVENT_CURRENT, /* a key that was there when the watch began: key, value, index */
+    DRAX_EVENT_SYNCED,  /* once, after the last of these: changes follow. No key */
+    DRAX_EVENT_PUT,     /* key, value, index */
+    DRAX_EVENT_DELETE,  /* key, index; so for a key that ran out of time: */
+    DRAX_EVENT_EXPIRE
+} drax_event_type_t;
+
+/* All borrowed from the watch, until its next event is asked for or its callback returns. `index`
+ * is the revision of the change; events of one revision follow each other. */
+typedef struct drax_event {
+    drax_event_type_t type;
+    const void *key;
+    size_t key_size;
+    const void *value;
+    size_t value_size;
+    uint64_t index;
+} drax_event_t;
+
+/* Watches a key, or a directory as drax_list has it. `from` 0: begins with what is there now; else
+ * with the changes of revision `from`, and without CURRENT. Does not wait: what is wrong is told by
+ * the first event. The caller ends the watch with drax_watch_close, at the latest before
+ * drax_destroy, which ends those that are left. DRAX_ERR_USAGE, DRAX_ERR_NO_MEMORY: *out is NULL.
+ */
+DRAX_API int drax_watch(drax_t *self, const void *key, size_t key_size, uint64_t from,
+                        drax_watch_t **out);
+DRAX_API int drax_watch_tree(drax_t *self, const void *directory, size_t directory_size,
+                             uint64_t from, drax_watch_t **out);
+
+/* Sets *self to NULL; a NULL *self is allowed. No other thread may be using the watch; its own
+ * callback may close it. */
+DRAX_API void drax_watch_close(drax_watch_t **self);
+
+/* Waits for the next event. What is not read waits at the server, or here as far as 64 messages
+ * reach. When the connection is lost before SYNCED, CURRENT begins anew. One thread at a time.
+ * DRAX_ERR_TIMEOUT: none yet; ask again. Any other error has ended the watch, and comes again;
+ * DRAX_ERR_COMPACTED: what comes next is no longer known (see drax_watch_compacted): watch anew to
+ * begin with what is there. */
+DRAX_API int drax_watch_next(drax_watch_t *self, uint64_t timeout_ms, drax_event_t *out);
+
+/* Instead of drax_watch_next: calls back from drax_poll and drax_process for each event, and with
+ * `event` NULL once when an error has ended the watch. Not twice at the same time for one watch. */
+typedef void drax_event_fn(void *arg, drax_watch_t *watch, int error, const drax_event_t *event);
+DRAX_API int drax_watch_event_set(drax_watch_t *self, drax_event_fn *event, void *arg);
+
+/* What to give as `from` to a new watch, perhaps of another process, so that it goes on after the
+ * last event read here. Within the events of one revision it is that revision, all of which come
+ * again. 0: SYNCED has not been read yet. */
+DRAX_API uint64_t drax_watch_from(drax_watch_t *self);
+
+/* After DRAX_ERR_COMPACTED: the first revision that is still known. */
+DRAX_API uint64_t drax_watch_compacted(drax_watch_t *self);
 
 /* ---- results ---- */
 
