@@ -353,7 +353,7 @@ static bool peer_known(const raft_actor_t *self, const message_t *message) {
     return self->core && message->cluster == self->cluster && message->to == self->node &&
            (message->kind == MESSAGE_ADMIN_RESULT || message->kind == MESSAGE_MEMBERS ||
             config_member(raft_config(self->core), message->from) ||
-            config_member(&self->hint, message->from));
+            config_member(&self->hint, message->from) || config_member(&self->told, message->from));
 }
 
 static void snapshot_chunk(raft_actor_t *self, message_t *message) {

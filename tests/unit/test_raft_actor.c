@@ -548,6 +548,24 @@ static void who_is_behind_is_told_where_the_leader_is(void **state) {
     assert_int_equal(f->post.hint.count, 4);
     assert_non_null(config_member(&f->post.hint, 5000));
     turn(f);
+    fake_post_skip(&f->post);
+    message_t offer = {.kind = MESSAGE_SNAPSHOT_OFFER,
+                       .snapshot = {.index = 100, .snapshot_term = 1}};
+    peer_comes(f, 5000, &offer);
+    turn(f);
+    assert_non_null(fake_post_find(&f->post, MESSAGE_SNAPSHOT_FETCH));
+    message_t chunk = {.kind = MESSAGE_SNAPSHOT_CHUNK, .snapshot = {.session = 7}};
+    peer_comes(f, 5000, &chunk); /* and it is trusted with a snapshot */
+    assert_non_null(fake_post_find(&f->post, MESSAGE_SNAPSHOT_CHUNK));
+}
+
+static void the_log_knows_better_than_who_was_told(void **state) {
+    fixture_t *f = *state;
+    joined(f);
+    config_t config = members_told();
+    config.members[config.count++] = (member_t){5000, MEMBER_VOTER, "late:1", "late:2"};
+    members_come(f, 5000, &config);
+    assert_non_null(config_member(&f->post.hint, 5000));
     message_t append = {.kind = MESSAGE_APPEND};
     entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
     config.index = 1;
@@ -707,6 +725,7 @@ int main(void) {
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
         J(who_is_behind_is_told_where_the_leader_is),
+        J(the_log_knows_better_than_who_was_told),
         T(a_leader_tells_the_silent_where_it_is),
         J(a_snapshot_is_pulled_chunk_by_chunk),
         J(a_failed_snapshot_begins_again_when_offered),
