@@ -51,6 +51,8 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
         return "the membership";
     if (raft_commit(raft->core) != raft_last_index(other->core))
         return "commits";
+    if (raft->no_space)
+        return "the news that there is room";
     if (state_applied(storage->state) != raft_last_index(other->core))
         return "applied entries";
     return "";
