@@ -119,11 +119,42 @@ void check_disk_synced(checks_t *self, unsigned slot, const char *path) {
         durable_take(self, slot, journal);
 }
 
-bool check_disk_holds(const checks_t *self, unsigned slot, uint64_t index, uint64_t term) {
-    const log_terms_t *durable = &self->slots[slot].durable;
+static bool durable_holds(const log_terms_t *durable, uint64_t index, uint64_t term) {
     if (index > durable->last)
         return false;
     return index < durable->base || log_terms_at(durable, index) == term;
+}
+
+bool check_disk_holds(const checks_t *self, uint64_t node, uint64_t index, uint64_t term) {
+    for (unsigned slot = 0; slot < WORLD_SLOTS; slot++)
+        if (self->slots[slot].node == node)
+            return durable_holds(&self->slots[slot].durable, index, term);
+    for (size_t i = 0; i < self->ghost_count; i++)
+        if (self->ghosts[i].node == node)
+            return durable_holds(&self->ghosts[i].durable, index, term);
+    return false;
+}
+
+void check_disk_wiped(checks_t *self, unsigned slot) {
+    slot_checks_t *at = &self->slots[slot];
+    self->ghosts =
+        array_room(self->ghosts, &self->ghost_capacity, self->ghost_count + 1, sizeof(ghost_t));
+    self->ghosts[self->ghost_count++] = (ghost_t){at->node, at->durable};
+    at->durable = (log_terms_t){0};
+    at->durable_term = at->durable_vote = 0;
+    at->synced_count = 0;
+    at->synced_before = 0;
+    at->replaced_from = UINT64_MAX;
+}
+
+void check_disk_clear(checks_t *self) {
+    for (size_t i = 0; i < self->ghost_count; i++)
+        free(self->ghosts[i].durable.terms);
+    free(self->ghosts);
+    for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
+        free(self->slots[slot].durable.terms);
+        free(self->slots[slot].synced);
+    }
 }
 
 void check_peer_message(checks_t *self, unsigned slot, const message_t *message) {

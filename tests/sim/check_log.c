@@ -169,13 +169,9 @@ static void leader_check(checks_t *self, unsigned slot, const raft_t *core) {
 static size_t holders_count(const checks_t *self, const config_t *config, uint64_t index,
                             uint64_t term) {
     size_t holders = 0;
-    for (size_t i = 0; i < config->count; i++) {
-        if (config->members[i].role != MEMBER_VOTER)
-            continue;
-        for (unsigned slot = 0; slot < WORLD_SLOTS; slot++)
-            holders += self->slots[slot].node == config->members[i].id &&
-                       check_disk_holds(self, slot, index, term);
-    }
+    for (size_t i = 0; i < config->count; i++)
+        holders += config->members[i].role == MEMBER_VOTER &&
+                   check_disk_holds(self, config->members[i].id, index, term);
     return holders;
 }
 
@@ -260,7 +256,5 @@ void check_log_clear(checks_t *self) {
     free(self->chosen.terms);
     for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
         free(self->slots[slot].view.terms);
-        free(self->slots[slot].durable.terms);
-        free(self->slots[slot].synced);
     }
 }

@@ -22,6 +22,7 @@ void checks_destroy(checks_t **self_p) {
     if (!self)
         return;
     check_log_clear(self);
+    check_disk_clear(self);
     replay_free(&self->replay);
     free(self->digests);
     free(self);
@@ -50,13 +51,9 @@ void checks_ended(checks_t *self, unsigned slot, actor_t actor) {
 
 void checks_wiped(checks_t *self, unsigned slot) {
     slot_checks_t *at = &self->slots[slot];
+    check_disk_wiped(self, slot);
     at->node = 0;
     at->view.base = at->view.last = 0;
-    at->durable.base = at->durable.last = 0;
-    at->durable_term = at->durable_vote = 0;
-    at->synced_count = 0;
-    at->synced_before = 0;
-    at->replaced_from = UINT64_MAX;
 }
 
 void checks_turn(checks_t *self, unsigned slot, actor_t actor) {

@@ -73,10 +73,18 @@ typedef struct slot_checks {
     size_t asked_first, asked_count;
 } slot_checks_t;
 
+/* What a node had on a disk that was taken away: it was durable when it was acknowledged. */
+typedef struct ghost {
+    uint64_t node;
+    log_terms_t durable;
+} ghost_t;
+
 struct checks {
     world_t *world;
     replay_t *replay;
     slot_checks_t slots[WORLD_SLOTS];
+    ghost_t *ghosts;
+    size_t ghost_count, ghost_capacity;
     /* log matching: every entry seen, by (index, term) */
     known_entry_t *known;
     size_t known_count, known_slots;
@@ -102,8 +110,10 @@ void check_disk_snapshot(checks_t *self, unsigned slot); /* one is about to be i
 void check_disk_synced(checks_t *self, unsigned slot, const char *path);
 void check_disk_turn(checks_t *self, unsigned slot);
 void check_peer_message(checks_t *self, unsigned slot, const message_t *message);
-/* Has `slot` everything up to (index, term) on its disk? */
-bool check_disk_holds(const checks_t *self, unsigned slot, uint64_t index, uint64_t term);
+/* Has, or had, `node` everything up to (index, term) on its disk? */
+bool check_disk_holds(const checks_t *self, uint64_t node, uint64_t index, uint64_t term);
+void check_disk_wiped(checks_t *self, unsigned slot);
+void check_disk_clear(checks_t *self);
 
 /* ---- check_state.c ---- */
 void check_state_turn(checks_t *self, unsigned slot);

@@ -127,6 +127,9 @@ void judge_answer(history_t *self, operation_t *operation, uint64_t life) {
     case METHOD_KIND_READ:
         if (refused_by_node(operation->reply.code))
             break;
+        if (operation->request.method == METHOD_WATCH ||
+            operation->request.method == METHOD_WATCH_TREE)
+            break; /* watching.h judges what it tells */
         if (operation->request.method == METHOD_LEASE_GET)
             lease_judge(self, operation);
         else

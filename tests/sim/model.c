@@ -285,7 +285,8 @@ void model_write(model_t *self, const request_t *request, payload_t *owner, uint
 static void key_expire(model_t *self, const expire_item_t *item, uint64_t time_ms) {
     model_key_t *key = model_key(self, item->key);
     const version_t *was = model_now(key);
-    if (was && was->revision == item->mark && was->due_ms && was->due_ms <= time_ms)
+    bool due = was && ((was->due_ms && was->due_ms <= time_ms) || (self->trusting && was->lease));
+    if (due && was->revision == item->mark)
         model_key_remove(self, key, CHANGE_EXPIRE);
 }
 

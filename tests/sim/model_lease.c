@@ -68,10 +68,8 @@ rpc_code_t model_lease_write(model_t *self, const request_t *request, uint64_t t
 
 void model_lease_expire(model_t *self, uint64_t id, uint64_t renewals, uint64_t time_ms) {
     model_lease_t *lease = lease_find(self, id);
-    bool due = lease && lease->renewals == renewals && lease->due_ms <= time_ms;
-    if (!due && !self->trusting)
+    if (!lease || lease->renewals != renewals || lease->due_ms > time_ms)
         return;
     keys_remove(self, id, CHANGE_EXPIRE);
-    if (lease)
-        lease->held = false;
+    lease->held = false;
 }

@@ -27,7 +27,7 @@ struct replay {
     replayed_t *requests; /* open addressing by msgid; index 0: free */
     size_t request_count, request_slots;
     uint64_t places;
-    replay_expiry_t *expiries;
+    uint64_t *expiries;
     size_t expiry_count, expiry_capacity;
 };
 
@@ -77,14 +77,12 @@ const replayed_t *replay_find(const replay_t *self, uint32_t msgid) {
 
 /* ---- commands ---- */
 
-static void expiry_apply(replay_t *self, const expire_t *expire, slice_t command,
-                         payload_t *owner) {
+static void expiry_apply(replay_t *self, const expire_t *expire) {
     if (!model_expire(self->model, expire, self->time_ms))
         return;
     self->expiries = array_room(self->expiries, &self->expiry_capacity, self->expiry_count + 1,
                                 sizeof *self->expiries);
-    self->expiries[self->expiry_count++] =
-        (replay_expiry_t){model_revision(self->model), command, payload_ref(owner)};
+    self->expiries[self->expiry_count++] = model_revision(self->model);
 }
 
 static void request_apply(replay_t *self, const request_t *request, payload_t *owner) {
@@ -107,7 +105,7 @@ static void command_apply(replay_t *self, slice_t command, bool internal, payloa
     request_t request;
     rpc_error_t error;
     if (internal && expire_open(&expire, command) == 0)
-        expiry_apply(self, &expire, command, owner);
+        expiry_apply(self, &expire);
     else if (request_decode(command, &request, &error) == 0 &&
              method_kind(request.method) == METHOD_KIND_WRITE)
         request_apply(self, &request, owner);
@@ -184,8 +182,6 @@ void replay_free(replay_t **self_p) {
     replay_t *self = *self_p;
     if (!self)
         return;
-    for (size_t i = 0; i < self->expiry_count; i++)
-        payload_unref(&self->expiries[i].owner);
     model_free(&self->model);
     sessions_free(&self->sessions);
     free(self->revisions);
@@ -213,7 +209,7 @@ uint64_t replay_revision_at(const replay_t *self, uint64_t index) {
     return self->revisions[index];
 }
 
-const replay_expiry_t *replay_expiries(const replay_t *self, size_t *count) {
+const uint64_t *replay_expiries(const replay_t *self, size_t *count) {
     *count = self->expiry_count;
     return self->expiries;
 }

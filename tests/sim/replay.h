@@ -45,13 +45,7 @@ typedef struct replayed {
 /* NULL: not applied so far. */
 const replayed_t *replay_find(const replay_t *self, uint32_t msgid);
 
-/* Expiries so far: revision and the expire command itself (borrowed from the log's payload). */
-typedef struct replay_expiry {
-    uint64_t revision;
-    slice_t command;
-    payload_t *owner;
-} replay_expiry_t;
-
-const replay_expiry_t *replay_expiries(const replay_t *self, size_t *count);
+/* The revisions that expiries made. */
+const uint64_t *replay_expiries(const replay_t *self, size_t *count);
 
 #endif

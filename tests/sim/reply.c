@@ -87,6 +87,12 @@ static void pairs_read(unpack_t *in, reply_t *out) {
         pair_read(in, out);
 }
 
+int reply_pairs(slice_t pairs, reply_t *out) {
+    unpack_t in = unpack_begin(pairs);
+    pairs_read(&in, out);
+    return unpack_end(&in);
+}
+
 static const struct {
     const char *name;
     unsigned field;

@@ -57,6 +57,8 @@ uint64_t reply_hash(slice_t bytes);
 uint64_t reply_mix(uint64_t hash, uint64_t value);
 uint64_t reply_pair(uint64_t before, uint64_t key_hash, uint64_t index, uint64_t value_hash);
 
+/* Adds pairs, an array of them, to those in `out`. */
+int reply_pairs(slice_t pairs, reply_t *out);
 /* A transaction's digest with one more result; without the time that remains. */
 uint64_t reply_result(uint64_t before, const reply_t *result);
 

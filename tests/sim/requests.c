@@ -273,21 +273,26 @@ static void options_encode(const request_t *request, buffer_t *out) {
                              {"keys_only", request->keys_only},
                              {"count_only", request->count_only},
                              {"reverse", request->reverse}};
-    const field_t numbers[] = {{"limit", request->limit},
-                               {"ttl_ms", request->ttl_ms},
-                               {"lease", request->lease},
-                               {"seq", request->seq}};
+    const field_t numbers[] = {{"limit", request->limit}, {"ttl_ms", request->ttl_ms},
+                               {"lease", request->lease}, {"seq", request->seq},
+                               {"from", request->from},   {"wait_ms", request->wait_ms}};
+    const size_t flag_count = sizeof flags / sizeof *flags;
+    const size_t number_count = sizeof numbers / sizeof *numbers;
     size_t count = (size_t) request->has_after + (request->client.size != 0);
-    for (size_t i = 0; i < 4; i++)
-        count += (size_t) (flags[i].number != 0) + (numbers[i].number != 0);
+    for (size_t i = 0; i < flag_count; i++)
+        count += flags[i].number != 0;
+    for (size_t i = 0; i < number_count; i++)
+        count += numbers[i].number != 0;
     if (!count)
         return;
     pack_map(out, count);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < flag_count; i++) {
         if (flags[i].number) {
             pack_str(out, flags[i].name);
             pack_bool(out, true);
         }
+    }
+    for (size_t i = 0; i < number_count; i++) {
         if (numbers[i].number) {
             pack_str(out, numbers[i].name);
             pack_uint(out, numbers[i].number);
@@ -314,6 +319,7 @@ static bool keyed(method_t method) {
     case METHOD_LEASE_KEEPALIVE:
     case METHOD_LEASE_REVOKE:
     case METHOD_LEASE_GET:
+    case METHOD_WATCH_CANCEL:
         return false;
     default:
         return true;
@@ -356,6 +362,9 @@ void request_call_encode(const request_t *request, buffer_t *out) {
         count = txn_params_encode(request, &params);
     } else if (keyed(request->method)) {
         count = key_params_encode(request, &params);
+    } else if (request->method == METHOD_WATCH_CANCEL) {
+        pack_uint(&params, request->watch);
+        count = 1;
     } else if (request->method >= METHOD_LEASE_GRANT && request->method <= METHOD_LEASE_REVOKE) {
         count = lease_params_encode(request, &params);
         rest.ttl_ms = rest.lease = 0;

@@ -45,6 +45,10 @@ static void link_received(void *hint, uint64_t connection, slice_t payload) {
     users_t *users = self->users;
     station_t station = station_of(users, link);
     (void) connection;
+    if (watching_is_notification(payload)) {
+        user_notified(self, link, payload);
+        return;
+    }
     const operation_t *operation = history_returned(users->history, &station, payload);
     if (!operation)
         return;
@@ -57,7 +61,7 @@ static void link_received(void *hint, uint64_t connection, slice_t payload) {
         requests_learn(&users->requests, operation->request.key, operation->reply.index);
     if (operation->request.method == METHOD_LEASE_GRANT && operation->reply.code == RPC_OK)
         requests_learn_lease(&users->requests, operation->reply.lease);
-    user_answered(self, &ended, operation);
+    user_answered(self, &ended, operation, payload);
 }
 
 static void link_lost(link_t *link) {
@@ -67,8 +71,9 @@ static void link_lost(link_t *link) {
         if (self->flights[i].link == link) {
             flight_t ended = self->flights[i];
             flight_end(self, &self->flights[i]);
-            user_answered(self, &ended, NULL);
+            user_answered(self, &ended, NULL, (slice_t){0});
         }
+    user_broken(self, link);
     link->connection = 0;
 }
 
@@ -215,7 +220,7 @@ void users_stop(users_t *self) {
 
 bool users_idle(const users_t *self) {
     for (unsigned i = 0; i < self->options.users; i++)
-        if (self->each[i].flight_count)
+        if (self->each[i].flight_count || !user_idle(&self->each[i]))
             return false;
     return true;
 }

@@ -201,12 +201,18 @@ void user_act(user_t *self) {
     case USER_WRONG:
         wrong_act(self);
         break;
+    case USER_WATCH:
+        user_watch_act(self);
+        break;
     default:
         mixed_act(self);
     }
 }
 
-void user_answered(user_t *self, const flight_t *flight, const operation_t *operation) {
+void user_answered(user_t *self, const flight_t *flight, const operation_t *operation,
+                   slice_t payload) {
+    if (self->kind == USER_WATCH)
+        user_watch_answered(self, flight, operation, payload);
     if (flight->seq)
         session_answered(self, flight, operation);
     if (self->kind != USER_PAGES || !operation)
@@ -216,12 +222,30 @@ void user_answered(user_t *self, const flight_t *flight, const operation_t *oper
         buffer_append(&self->after, operation->reply.last.data, operation->reply.last.size);
 }
 
+void user_notified(user_t *self, const link_t *link, slice_t payload) {
+    if (self->kind == USER_WATCH)
+        user_watch_notified(self, link, payload);
+    else
+        world_fail(self->users->world, "answered once", "slot %u notifies whom nobody asked to",
+                   link->slot);
+}
+
+void user_broken(user_t *self, const link_t *link) {
+    if (self->kind == USER_WATCH)
+        user_watch_broken(self, link);
+}
+
+bool user_idle(const user_t *self) {
+    return self->kind != USER_WATCH || user_watch_idle(self);
+}
+
 void user_init(user_t *self, unsigned number) {
-    static const user_kind_t kinds[] = {USER_MIXED, USER_ONCE,  USER_PIPELINE, USER_MIXED,
-                                        USER_STALE, USER_PAGES, USER_WRONG,    USER_ONCE};
+    static const user_kind_t kinds[] = {USER_MIXED, USER_ONCE,  USER_WATCH, USER_PIPELINE,
+                                        USER_STALE, USER_PAGES, USER_WRONG, USER_ONCE};
     self->number = number;
     self->kind = kinds[number % (sizeof kinds / sizeof *kinds)];
     snprintf(self->client, sizeof self->client, "user-%u", number);
+    user_watch_init(self);
 }
 
 void user_clear(user_t *self) {

@@ -2,6 +2,7 @@
  *
  *   users.c       life, links, requests on their way
  *   users_act.c   what each kind of user does
+ *   users_watch.c users who watch
  */
 #ifndef DRAX_TESTS_SIM_USERS_INTERNAL_H
 #define DRAX_TESTS_SIM_USERS_INTERNAL_H
@@ -9,6 +10,7 @@
 #include "tests/sim/history.h"
 #include "tests/sim/requests.h"
 #include "tests/sim/users.h"
+#include "tests/sim/watching.h"
 
 #define USER_LINKS 2u
 #define USER_FLIGHTS 64u
@@ -46,6 +48,7 @@ typedef enum {
     USER_STALE,    /* reads without a quorum */
     USER_PAGES,    /* lists and ranges, page by page */
     USER_WRONG,    /* wrong requests among right ones */
+    USER_WATCH,    /* streams of events, and questions that wait for some */
     USER_KINDS
 } user_kind_t;
 
@@ -59,7 +62,8 @@ struct user {
     char client[16];
     uint64_t seq;
     session_request_t session[USER_SEQS];
-    buffer_t after; /* pages: the last key seen; size 0: from the beginning */
+    watching_t watching[USER_LINKS]; /* by link */
+    buffer_t after;                  /* pages: the last key seen; size 0: from the beginning */
 };
 
 struct users {
@@ -89,7 +93,22 @@ void user_init(user_t *self, unsigned number);
 void user_clear(user_t *self);
 /* The user wakes up, and may do something. */
 void user_act(user_t *self);
-/* A request ended; `operation` NULL: its connection broke. */
-void user_answered(user_t *self, const flight_t *flight, const operation_t *operation);
+/* A request ended; `operation` NULL: its connection broke. `payload`: the answer. */
+void user_answered(user_t *self, const flight_t *flight, const operation_t *operation,
+                   slice_t payload);
+void user_notified(user_t *self, const link_t *link, slice_t payload);
+void user_broken(user_t *self, const link_t *link);
+/* Nothing more is to come to the user by itself. */
+bool user_idle(const user_t *self);
+
+/* ---- users_watch.c: the same, of USER_WATCH ---- */
+
+void user_watch_init(user_t *self);
+void user_watch_act(user_t *self);
+void user_watch_answered(user_t *self, const flight_t *flight, const operation_t *operation,
+                         slice_t payload);
+void user_watch_notified(user_t *self, const link_t *link, slice_t payload);
+void user_watch_broken(user_t *self, const link_t *link);
+bool user_watch_idle(const user_t *self);
 
 #endif

@@ -63,8 +63,9 @@ static bool leases_only(const history_t *self, const operation_t *operation) {
 static bool counts(const history_t *self, const operation_t *operation) {
     method_kind_t kind = method_kind(operation->request.method);
     bool answered = operation->state == OPERATION_ANSWERED;
-    if (operation->wrong || operation->request.method == METHOD_MEMBER_LIST ||
-        leases_only(self, operation))
+    method_t method = operation->request.method;
+    if (operation->wrong || method == METHOD_MEMBER_LIST || method == METHOD_WATCH ||
+        method == METHOD_WATCH_TREE || leases_only(self, operation))
         return false;
     if (kind == METHOD_KIND_READ)
         return !operation->request.stale && answered && stored(operation->reply.code);
@@ -129,20 +130,38 @@ static size_t sessions_merge(history_t *self, linear_op_t *ops, size_t count) {
     return merged;
 }
 
+/* An expiry as the keys that it took, each at the index it had. */
+static linear_op_t expiry_of(const model_t *model, uint64_t revision) {
+    size_t count;
+    buffer_t command = {0};
+    const reply_t none = {0};
+    const change_t *changes = model_changes(model, revision, &count);
+    expire_begin(&command, count);
+    for (size_t i = 0; i < count; i++) {
+        reply_t before;
+        request_t get = {.method = METHOD_GET, .key = changes[i].key};
+        model_read(model, &get, revision - 1, &none, &before);
+        expire_add(&command, changes[i].key, before.index);
+    }
+    linear_op_t op = {.returned = LINEAR_OPEN,
+                      .expiry = true,
+                      .owner = payload_copy(command.data, command.size),
+                      .reply = {.fields = REPLY_REVISION, .revision = revision}};
+    op.command = payload_slice(op.owner);
+    buffer_free(&command);
+    return op;
+}
+
 static void linear_judge(history_t *self) {
     size_t expiry_count, count = 0;
-    const replay_expiry_t *expiries = replay_expiries(self->replay, &expiry_count);
+    const uint64_t *expiries = replay_expiries(self->replay, &expiry_count);
     linear_op_t *ops = array_new(self->count + expiry_count, sizeof *ops);
     for (size_t i = 0; i < self->count; i++)
         if (counts(self, &self->operations[i]))
             ops[count++] = linear_of(self, &self->operations[i]);
     count = sessions_merge(self, ops, count);
     for (size_t i = 0; i < expiry_count; i++)
-        ops[count++] =
-            (linear_op_t){.returned = LINEAR_OPEN,
-                          .expiry = true,
-                          .command = expiries[i].command,
-                          .reply = {.fields = REPLY_REVISION, .revision = expiries[i].revision}};
+        ops[count++] = expiry_of(replay_model(self->replay), expiries[i]);
     linear_result_t result;
     linear_check(ops, count, &result);
     self->undecided = result.undecided;
@@ -152,6 +171,9 @@ static void linear_judge(history_t *self) {
                          "%zu of %zu operations have a place, up to revision %llu", result.placed,
                          count, U(result.revision));
     }
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].expiry)
+            payload_unref(&ops[i].owner);
     free(ops);
 }
 
