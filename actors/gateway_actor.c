@@ -42,6 +42,8 @@ void gateway_answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
     uint32_t msgid = pending->msgid;
     if (pending->reading)
         admission_answered(pending->account, outcome.size);
+    if (pending->lock)
+        gateway_lock_closed(self, pending);
     pendings_close(self->pendings, pending, &envelope, &account);
     gateway_respond(self, account, envelope, msgid, outcome);
     account_settle(self->pendings, account);
@@ -143,6 +145,18 @@ static void request_watch(gateway_actor_t *self, envelope_t **envelope, const re
     buffer_free(&outcome);
 }
 
+static void request_lock_cancel(gateway_actor_t *self, envelope_t **envelope,
+                                const request_t *request) {
+    account_t *account = pendings_account(self->pendings, *envelope);
+    buffer_t outcome = {0};
+    if (account)
+        gateway_lock_cancel(self, account, request->target);
+    rpc_success(&outcome);
+    pack_map(&outcome, 0);
+    answer_at_once(self, envelope, request->msgid, &outcome);
+    buffer_free(&outcome);
+}
+
 static void request_serve(gateway_actor_t *self, envelope_t **envelope, const request_t *request,
                           slice_t payload, uint64_t now_ms) {
     pending_kind_t kind = kind_of(request);
@@ -159,6 +173,8 @@ static void request_serve(gateway_actor_t *self, envelope_t **envelope, const re
     }
     if (is_watch(request->method))
         gateway_watch_begin(self, request);
+    if (request->method == METHOD_LOCK)
+        gateway_lock_begin(self, token, request, now_ms);
     if (read)
         gateway_read(self, token);
     else if (kind == PENDING_WRITE)
@@ -185,6 +201,8 @@ void gateway_actor_request(gateway_actor_t *self, envelope_t **envelope, slice_t
         request_local(self, envelope, &request, now_ms);
     } else if (method_kind(request.method) == METHOD_KIND_WATCH) {
         request_watch(self, envelope, &request);
+    } else if (method_kind(request.method) == METHOD_KIND_LOCK) {
+        request_lock_cancel(self, envelope, &request);
     } else if (self->stopping) {
         refuse(self, envelope, request.msgid, RPC_UNAVAILABLE, "the node is stopping");
     } else {
@@ -246,7 +264,10 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
         gateway_past(self, &message->batch);
         break;
     case MESSAGE_RESULT:
-        gateway_result(self, &message->batch);
+        gateway_result(self, &message->batch, now_ms);
+        break;
+    case MESSAGE_SETTLED:
+        gateway_settled(self, &message->batch);
         break;
     case MESSAGE_SKIPPED:
         gateway_skipped(self, &message->batch, now_ms);
@@ -267,6 +288,7 @@ static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
     if (neighbour == ACTOR_STORAGE) {
         gateway_watches_again(self);
         gateway_reads_again(self);
+        gateway_locks_again(self);
     } else if (neighbour == ACTOR_RAFT) {
         self->raft.leader = 0; /* until it tells */
         self->asked_id = 0;
@@ -280,6 +302,7 @@ static int gateway_turn(void *hint, uint64_t now_ms) {
     gateway_actor_t *self = hint;
     self->now_ms = now_ms;
     gateway_local_turn(self);
+    gateway_locks_turn(self, now_ms);
     gateway_blocks_turn(self, now_ms);
     gateway_reads_turn(self, now_ms);
     unsent_turn(self);
@@ -296,6 +319,8 @@ static uint64_t gateway_deadline(const void *hint, uint64_t now_ms) {
     at = reads < at ? reads : at;
     uint64_t watches = gateway_watches_deadline(self);
     at = watches < at ? watches : at;
+    uint64_t locks = gateway_locks_deadline(self);
+    at = locks < at ? locks : at;
     if (pendings_unsent(self->pendings) && now_ms + GATEWAY_UNSENT_RETRY_MS < at)
         at = now_ms + GATEWAY_UNSENT_RETRY_MS;
     if (self->stopping && self->stop_ms < at)
@@ -311,6 +336,7 @@ static void gateway_stop(void *hint, uint64_t now_ms) {
     self->stop_ms = now_ms + GATEWAY_STOP_MS;
     self->now_ms = now_ms;
     gateway_watches_stop(self);
+    gateway_locks_stop(self);
 }
 
 static bool gateway_stopped(const void *hint) {
@@ -352,6 +378,7 @@ int gateway_actor_new(gateway_actor_t **out, const gateway_options_t *options) {
     int rc = pendings_new(&self->pendings, options->boot);
     if (rc == 0)
         rc = watches_new(&self->watch.table, options->boot);
+    rc = gateway_locks_new(&self->locks);
     if (rc) {
         gateway_actor_destroy(&self);
         return rc;
@@ -368,6 +395,7 @@ void gateway_actor_destroy(gateway_actor_t **self_p) {
     watches_destroy(&self->watch.table);
     buffer_free(&self->watch.questions);
     buffer_free(&self->watch.note);
+    gateway_locks_destroy(&self->locks);
     pendings_destroy(&self->pendings);
     buffer_free(&self->queries);
     buffer_free(&self->stale_queries);

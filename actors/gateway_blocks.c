@@ -159,7 +159,7 @@ void gateway_blocks_again(gateway_actor_t *self) {
 
 /* ---- what comes back ---- */
 
-void gateway_result(gateway_actor_t *self, const message_batch_t *result) {
+void gateway_result(gateway_actor_t *self, const message_batch_t *result, uint64_t now_ms) {
     block_item_t *block = self->blocks;
     while (block && block->seq != result->seq)
         block = block->next;
@@ -167,19 +167,27 @@ void gateway_result(gateway_actor_t *self, const message_batch_t *result) {
         return; /* of an earlier life */
     if (result->seq > self->confirmed)
         self->confirmed = result->seq;
-    if (!block)
-        return; /* given up */
     batch_t batch;
-    uint64_t none;
+    uint64_t waiter;
     slice_t outcome;
-    if (batch_open(&batch, payload_slice(result->payload)) != 0 || batch.count != block->count) {
+    int rc = batch_open(&batch, payload_slice(result->payload));
+    if (!block) { /* given up, or told for the second time */
+        if (rc == 0)
+            gateway_lock_orphans(self, &batch);
+        return;
+    }
+    if (rc || batch.count != block->count) {
         log_error(self->log, "a block's results do not fit it seq=%llu",
                   (unsigned long long) block->seq);
         block_fail(self, block, RPC_TIMEOUT, "the result was lost");
         return;
     }
-    for (size_t i = 0; i < block->count && batch_next(&batch, &none, &outcome) == 1; i++)
-        gateway_answer(self, block->tokens[i], outcome);
+    for (size_t i = 0; i < block->count && batch_next(&batch, &waiter, &outcome) == 1; i++) {
+        if (waiter)
+            gateway_lock_waits(self, block->tokens[i], waiter, now_ms);
+        else
+            gateway_answer(self, block->tokens[i], outcome);
+    }
     block_remove(self, block);
 }
 

@@ -3,6 +3,7 @@
  *   gateway_actor.c   life, requests in, messages, answers out
  *   gateway_blocks.c  writes: blocks, proposed in order until their results come
  *   gateway_reads.c   reads: queries to storage, read indexes from raft
+ *   gateway_locks.c   requests that wait for a lock
  *   gateway_local.c   ping, status and the membership methods
  *   gateway_watch.c   watches and long polls: how they begin, wait and end
  *   gateway_events.c  what they hear
@@ -29,6 +30,13 @@
 #define GATEWAY_QUESTIONS 32u
 /* Without watches, changes are still wanted for this long: pollers come back. */
 #define GATEWAY_LINGER_MS 5000u
+/* What became of those that wait is asked this often, in commands of up to so many. */
+#define GATEWAY_WAITS_CHECK_MS 5000u
+#define GATEWAY_WAITS_COMMAND 8192u
+/* After so long without a leader they are answered TIMEOUT. */
+#define GATEWAY_LEADERLESS_MS 3000u
+/* Of a command of the gateway's own. */
+#define GATEWAY_NO_TOKEN UINT64_MAX
 /* `ping` and `status` wait this long for a node that is just starting. */
 #define GATEWAY_LOCAL_MS 3500u
 
@@ -61,6 +69,7 @@ typedef struct gateway_watches {
     size_t ended_views; /* among them */
     buffer_t note;      /* the notification being made */
 } gateway_watches_t;
+typedef struct gateway_locks gateway_locks_t;
 
 struct gateway_actor {
     gateway_options_t options;
@@ -85,6 +94,7 @@ struct gateway_actor {
     uint64_t propose_ms; /* not before, after a refusal */
 
     gateway_watches_t watch;
+    gateway_locks_t *locks;
 
     admission_t admission;           /* reads that are not with storage yet */
     uint64_t read_id;                /* of the last linearizable query */
@@ -108,11 +118,33 @@ void gateway_learn(gateway_actor_t *self, const message_batch_t *batch);
 void gateway_write(gateway_actor_t *self, uint64_t token, slice_t command, uint64_t now_ms);
 void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms);
 void gateway_blocks_again(gateway_actor_t *self);
-void gateway_result(gateway_actor_t *self, const message_batch_t *result);
+void gateway_result(gateway_actor_t *self, const message_batch_t *result, uint64_t now_ms);
 void gateway_skipped(gateway_actor_t *self, const message_batch_t *skipped, uint64_t now_ms);
 void gateway_refused(gateway_actor_t *self, const message_propose_t *refused, uint64_t now_ms);
 uint64_t gateway_blocks_deadline(const gateway_actor_t *self);
 void gateway_blocks_free(gateway_actor_t *self);
+
+/* gateway_locks.c */
+int gateway_locks_new(gateway_locks_t **out);
+void gateway_locks_destroy(gateway_locks_t **self);
+/* A lock request was opened as `token`. */
+void gateway_lock_begin(gateway_actor_t *self, uint64_t token, const request_t *request,
+                        uint64_t now_ms);
+/* It waits, as `waiter`. */
+void gateway_lock_waits(gateway_actor_t *self, uint64_t token, uint64_t waiter, uint64_t now_ms);
+/* Results of a block that was given up: those that wait in it and that nobody can ask for again do
+ * not wait any longer. */
+void gateway_lock_orphans(gateway_actor_t *self, batch_t *results);
+/* A lock request is about to be closed. */
+void gateway_lock_closed(gateway_actor_t *self, pending_t *pending);
+void gateway_settled(gateway_actor_t *self, const message_batch_t *settled);
+void gateway_lock_cancel(gateway_actor_t *self, const account_t *account, uint32_t msgid);
+/* Storage has come anew: what it told may be lost. */
+void gateway_locks_again(gateway_actor_t *self);
+void gateway_locks_stop(gateway_actor_t *self);
+/* Before gateway_blocks_turn. */
+void gateway_locks_turn(gateway_actor_t *self, uint64_t now_ms);
+uint64_t gateway_locks_deadline(const gateway_actor_t *self);
 
 /* gateway_reads.c */
 void gateway_read(gateway_actor_t *self, uint64_t token);

@@ -60,7 +60,8 @@ typedef struct pending {
     method_t method;
     envelope_t *envelope;
     account_t *account;
-    payload_t *request; /* reads: to ask again when storage comes anew */
+    struct lock_item *lock; /* gateway_locks.c; NULL: it is no lock request */
+    payload_t *request;     /* reads: to ask again when storage comes anew */
     size_t bytes;
     uint64_t deadline_ms;
     uint32_t older, newer; /* list by age, of all but writes; index + 1, 0 = none */

@@ -12,6 +12,35 @@ static bool from_own_gateway(const storage_actor_t *self, const state_applied_t 
     return applied->node == self->identity.node && applied->boot != 0;
 }
 
+static int result_send(storage_actor_t *self, const state_applied_t *applied) {
+    message_t message = {.kind = applied->skipped ? MESSAGE_SKIPPED : MESSAGE_RESULT};
+    storage_batch_stamp(self, &message);
+    message.batch.boot = applied->boot;
+    message.batch.seq = applied->skipped ? applied->last_seq : applied->seq;
+    if (!applied->skipped) {
+        message.batch.payload = payload_copy(applied->results->data, applied->results->size);
+        if (!message.batch.payload)
+            return DRAX_ENOMEM;
+    }
+    self->post->local(self->post->self, ACTOR_GATEWAY, &message);
+    return 0;
+}
+
+/* To the gateway of this node, whichever of them it has. */
+static int settled_send(storage_actor_t *self, const state_applied_t *applied) {
+    buffer_t batch = {0};
+    batch_begin(&batch, applied->settled_count);
+    buffer_append(&batch, applied->settled->data, applied->settled->size);
+    message_t message = {.kind = MESSAGE_SETTLED};
+    storage_batch_stamp(self, &message);
+    message.batch.payload = buffer_take(&batch);
+    buffer_free(&batch);
+    if (!message.batch.payload)
+        return DRAX_ENOMEM;
+    self->post->local(self->post->self, ACTOR_GATEWAY, &message);
+    return 0;
+}
+
 static int entry_apply(storage_actor_t *self, const entry_t *entry, uint64_t now_ms) {
     state_applied_t applied;
     int rc = state_apply(self->state, entry, &applied);
@@ -31,19 +60,11 @@ static int entry_apply(storage_actor_t *self, const entry_t *entry, uint64_t now
         return 0;
     if (applied.node == 0)
         self->proposing = false;
-    if (!from_own_gateway(self, &applied))
-        return 0;
-    message_t message = {.kind = applied.skipped ? MESSAGE_SKIPPED : MESSAGE_RESULT};
-    storage_batch_stamp(self, &message);
-    message.batch.boot = applied.boot;
-    message.batch.seq = applied.skipped ? applied.last_seq : applied.seq;
-    if (!applied.skipped) {
-        message.batch.payload = payload_copy(applied.results->data, applied.results->size);
-        if (!message.batch.payload)
-            return DRAX_ENOMEM;
-    }
-    self->post->local(self->post->self, ACTOR_GATEWAY, &message);
-    return 0;
+    if (from_own_gateway(self, &applied))
+        rc = result_send(self, &applied);
+    if (rc == 0 && applied.settled_count)
+        rc = settled_send(self, &applied);
+    return rc;
 }
 
 /* From the journal, for what is not in the tail (after a restart, or a tail that was full). */

@@ -14,8 +14,8 @@
  *   subscribe   = [on]
  *   batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the batch
  *
- * `batch` is the body of QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES and PAST
- * (SKIPPED and STORE_STATUS may have an empty frame). OPEN has no body (nil). PROPOSE,
+ * `batch` is the body of QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES, PAST
+ * and SETTLED (SKIPPED and STORE_STATUS may have an empty frame). OPEN has no body (nil). PROPOSE,
  * PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED have the bodies propose, read
  * and snapshot of codec_peer.c.
  */
@@ -343,6 +343,7 @@ body_t codec_local_body(message_kind_t kind) {
     case MESSAGE_RESULT:
     case MESSAGE_SKIPPED:
     case MESSAGE_STORE_STATUS:
+    case MESSAGE_SETTLED:
         return (body_t){batch_encode, batch_decode};
     default:
         return (body_t){NULL, NULL};

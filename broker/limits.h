@@ -18,6 +18,7 @@
 #define LIMIT_CLIENT_ID_BYTES 32u              /* exactly-once: a client's own name */
 #define LIMIT_PAGE_BYTES (1u << 20)            /* pairs in one answer, about */
 #define LIMIT_LEASE_KEYS 100000u               /* keys on one lease: they go all at once */
+#define LIMIT_WAITERS 65536u /* requests that wait for a lock, in the whole cluster */
 #define LIMIT_TXN_COMPARES 1024u
 #define LIMIT_TXN_OPERATIONS 1024u /* in each of `then` and `else` */
 #define LIMIT_TXN_KEYS 100000u     /* that its lists, ranges and delete_trees go over */

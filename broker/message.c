@@ -161,6 +161,7 @@ void message_clear(message_t *self) {
     case MESSAGE_HISTORY:
     case MESSAGE_CHANGES:
     case MESSAGE_PAST:
+    case MESSAGE_SETTLED:
         payload_unref(&self->batch.payload);
         break;
     default:
@@ -215,6 +216,7 @@ const char *message_kind_name(message_kind_t kind) {
         [MESSAGE_HISTORY] = "HISTORY",
         [MESSAGE_CHANGES] = "CHANGES",
         [MESSAGE_PAST] = "PAST",
+        [MESSAGE_SETTLED] = "SETTLED",
     };
     const char *name = (unsigned) kind < MESSAGE_KIND_END ? names[kind] : NULL;
     return name ? name : "UNKNOWN";

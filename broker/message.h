@@ -140,6 +140,7 @@ typedef enum {
     /* storage -> gateway */
     MESSAGE_CHANGES, /* `batch`: a turn's changes, each with its revision as its token */
     MESSAGE_PAST,    /* `batch`: answers to HISTORY */
+    MESSAGE_SETTLED, /* `batch`: what requests that waited for a lock came to, by number */
     MESSAGE_KIND_END
 } message_kind_t;
 

@@ -29,6 +29,9 @@ typedef enum {
     METHOD_LEASE_KEEPALIVE,
     METHOD_LEASE_GET,
     METHOD_LEASE_REVOKE,
+    METHOD_LOCK,
+    METHOD_UNLOCK,
+    METHOD_LOCK_CANCEL,
     METHOD_STATUS,
     METHOD_MEMBER_LIST,
     METHOD_MEMBER_ADD,
@@ -47,7 +50,8 @@ typedef enum {
     METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list; watch: its begin */
     METHOD_KIND_WRITE, /* through the log */
     METHOD_KIND_ADMIN, /* membership and leadership, through the raft actor */
-    METHOD_KIND_WATCH  /* about what the gateway keeps for a connection: watch_cancel */
+    METHOD_KIND_WATCH, /* about what the gateway keeps for a connection: watch_cancel */
+    METHOD_KIND_LOCK   /* about a request that waits in the gateway: lock_cancel */
 } method_kind_t;
 
 method_kind_t method_kind(method_t method);
@@ -101,12 +105,15 @@ typedef struct request {
     uint64_t fence_token;
     uint64_t id; /* member id; 0: none */
     slice_t addr, raft_addr;
-    slice_t compares, then, otherwise; /* txn: each a list, checked; see below */
-    uint64_t from;                     /* watch: the first revision wanted; 0: none given */
+    bool has_value; /* lock */
+    uint64_t token; /* unlock */
     bool has_wait;
     uint64_t wait_ms;
-    uint64_t watch;  /* watch_cancel and credit: which */
-    uint64_t credit; /* a notification's: how many more; 0: it is another one */
+    uint32_t target;                   /* lock_cancel: a msgid */
+    slice_t compares, then, otherwise; /* txn: each a list, checked; see below */
+    uint64_t from;                     /* watch: the first revision wanted; 0: none given */
+    uint64_t watch;                    /* watch_cancel and credit: which */
+    uint64_t credit;                   /* a notification's: how many more; 0: it is another one */
 } request_t;
 
 /* Why a request was refused: a contract code and a sentence. Static or in-struct storage. */
@@ -183,6 +190,30 @@ typedef struct expire_item {
 int expire_open(expire_t *out, slice_t command);
 /* 1: the next one. 0: no more. */
 int expire_next(expire_t *self, expire_item_t *out);
+
+/* ---- requests that wait (rpc_wait.c) ----
+ *
+ * What a gateway itself puts into the log about requests that wait for a lock, by the numbers that
+ * the state gave them:
+ *
+ *   wait = ["cancel" | "resume", [waiter ...]]
+ *
+ * cancel: they wait no longer. resume: whoever has stopped waiting is told of again. Like expire,
+ * none of this can come from a client.
+ */
+typedef enum { WAIT_CANCEL, WAIT_RESUME } wait_op_t;
+
+void wait_begin(buffer_t *out, wait_op_t op, size_t count);
+void wait_add(buffer_t *out, uint64_t waiter);
+
+typedef struct wait_list {
+    wait_op_t op;
+    size_t left;
+    slice_t rest;
+} wait_list_t;
+
+int wait_open(wait_list_t *out, slice_t command); /* as expire_open */
+int wait_next(wait_list_t *self, uint64_t *waiter);
 
 /* Outcome bytes. Success writes nil for the error; the caller then packs the result map. */
 void rpc_success(buffer_t *out);

@@ -123,7 +123,7 @@ int rpc_call_decode(slice_t *rest, request_t *out, rpc_error_t *error) {
         left--;
     }
     if (left == 0)
-        return 0;
+        return options_check(out, error);
     if (left > 1 || unpack_item(rest, &item) != 0 || item.type != ITEM_MAP)
         return rpc_invalid(error, "too many parameters");
     return options_decode(rest, item.count, out, error);
@@ -198,6 +198,13 @@ static int previous_decode(slice_t *rest, request_t *out) {
     return uint_decode(rest, 1, LIMIT_INTEGER, &out->previous);
 }
 
+static int msgid_decode(slice_t *rest, uint32_t *out) {
+    uint64_t number = 0;
+    int rc = uint_decode(rest, 0, UINT32_MAX, &number);
+    *out = (uint32_t) number;
+    return rc;
+}
+
 static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_error_t *error) {
     int rc = 0;
     const char *wanted = "";
@@ -241,6 +248,14 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
     case PARAM_TTL_MS:
         wanted = "ttl_ms is an integer from 1 to 2^53-1";
         rc = uint_decode(rest, 1, LIMIT_INTEGER, &out->ttl_ms);
+        break;
+    case PARAM_TOKEN:
+        wanted = "a token is an integer from 0 to 2^53-1";
+        rc = uint_decode(rest, 0, LIMIT_INTEGER, &out->token);
+        break;
+    case PARAM_MSGID:
+        wanted = "a msgid is an integer from 0 to 2^32-1";
+        rc = msgid_decode(rest, &out->target);
         break;
     case PARAM_COMPARES:
         return rpc_compares_decode(rest, &out->compares, error);
@@ -325,6 +340,10 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
     case OPTION_FENCE:
         *wanted = "fence is [key, token]";
         return fence_decode(rest, out);
+    case OPTION_VALUE:
+        *wanted = "a value is a string";
+        out->has_value = true;
+        return rpc_bytes_decode(rest, 0, SIZE_MAX, &out->value);
     case OPTION_ID:
         *wanted = "id is an integer from 1 to 2^32-1";
         return uint_decode(rest, 1, ID_MAX, &out->id);
@@ -340,11 +359,13 @@ static int option_decode(unsigned option, slice_t *rest, request_t *out, const c
     }
 }
 
-/* Rules that concern two options. */
+/* Rules that concern two options, and options that must be there. */
 static int options_check(const request_t *out, rpc_error_t *error) {
     if (out->ttl_ms != 0 && out->lease != 0)
         return rpc_invalid(error, "ttl_ms and lease exclude each other");
     if ((out->client.size != 0) != (out->seq != 0))
         return rpc_invalid(error, "client and seq go together");
+    if (out->method == METHOD_LOCK && out->ttl_ms == 0)
+        return rpc_invalid(error, "a lock needs ttl_ms");
     return 0;
 }

@@ -13,6 +13,7 @@
 #define WRITE METHOD_KIND_WRITE
 #define ADMIN METHOD_KIND_ADMIN
 #define WATCH METHOD_KIND_WATCH
+#define LOCK METHOD_KIND_LOCK
 
 /* clang-format off */
 static const method_spec_t methods[METHOD_END] = {
@@ -35,6 +36,10 @@ static const method_spec_t methods[METHOD_END] = {
     [METHOD_LEASE_KEEPALIVE] = {"lease_keepalive", WRITE, {PARAM_LEASE}, OPTIONS_WRITE},
     [METHOD_LEASE_GET] = {"lease_get", READ, {PARAM_LEASE}, OPTIONS_NONE},
     [METHOD_LEASE_REVOKE] = {"lease_revoke", WRITE, {PARAM_LEASE}, OPTIONS_WRITE},
+    [METHOD_LOCK] = {"lock", WRITE, {PARAM_KEY},
+        OPTIONS_WRITE | OPTION_TTL_MS | OPTION_VALUE | OPTION_WAIT_MS},
+    [METHOD_UNLOCK] = {"unlock", WRITE, {PARAM_KEY, PARAM_TOKEN}, OPTIONS_WRITE},
+    [METHOD_LOCK_CANCEL] = {"lock_cancel", LOCK, {PARAM_MSGID}, OPTIONS_NONE},
     [METHOD_STATUS] = {"status", LOCAL, {PARAM_NONE}, OPTIONS_NONE},
     [METHOD_MEMBER_LIST] = {"member_list", READ, {PARAM_NONE}, OPTIONS_NONE},
     [METHOD_MEMBER_ADD] = {"member_add", ADMIN, {PARAM_ADDR, PARAM_RAFT_ADDR},
@@ -59,6 +64,7 @@ static const struct {
     {"client", OPTION_CLIENT},         {"seq", OPTION_SEQ},
     {"fence", OPTION_FENCE},           {"id", OPTION_ID},
     {"from", OPTION_FROM},             {"wait_ms", OPTION_WAIT_MS},
+    {"value", OPTION_VALUE},
 };
 /* clang-format on */
 

@@ -19,7 +19,7 @@
 
 static int entry_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 static int block_apply(state_t *self, block_t *block);
-static int command_apply(state_t *self, slice_t command, bool internal, buffer_t *out);
+static int command_apply(state_t *self, slice_t command, bool internal, uint64_t *waits);
 static int request_serve(state_t *self, const request_t *request, outcome_t *out);
 
 int state_apply(state_t *self, const entry_t *entry, state_applied_t *out) {
@@ -59,6 +59,11 @@ static int block_admit(state_t *self, const block_t *block, state_applied_t *out
                    block->seq <= last;
     if (out->skipped)
         return 0;
+    if (was.boot && was.boot < block->boot) {
+        int rc = waiters_drop(self, block->node);
+        if (rc)
+            return rc;
+    }
     if (!origin)
         origin = state_origin_add(self, &was);
     if (!origin)
@@ -103,6 +108,8 @@ static int entry_apply(state_t *self, const entry_t *entry, state_applied_t *out
             out->skipped = true;
             return 0;
         }
+        buffer_recycle(&self->settled);
+        self->settled_count = 0;
         rc = block_admit(self, &block, out);
         if (rc || out->skipped)
             return rc;
@@ -117,6 +124,8 @@ static int entry_apply(state_t *self, const entry_t *entry, state_applied_t *out
             rc = history_store(self);
         out->changed = self->history.now.first != 0;
         out->results = &self->results;
+        out->settled = &self->settled;
+        out->settled_count = self->settled_count;
         return rc;
     }
     return 0; /* an unknown kind: as the others, it moves the applied index */
@@ -125,15 +134,17 @@ static int entry_apply(state_t *self, const entry_t *entry, state_applied_t *out
 static int block_apply(state_t *self, block_t *block) {
     slice_t command;
     int rc;
+    self->block_node = block->node;
     batch_begin(&self->results, block->count);
     while ((rc = block_next(block, &command)) == 1) {
+        uint64_t waits;
         buffer_reset(&self->outcome);
-        rc = command_apply(self, command, block->node == 0, &self->outcome);
+        rc = command_apply(self, command, block->node == 0, &waits);
         if (rc == 0 && self->outcome.failed)
             rc = DRAX_ENOMEM;
         if (rc)
             return rc;
-        batch_add(&self->results, 0, (slice_t){self->outcome.data, self->outcome.size});
+        batch_add(&self->results, waits, (slice_t){self->outcome.data, self->outcome.size});
     }
     return rc == 0 && self->results.failed ? DRAX_ENOMEM : rc;
 }
@@ -146,33 +157,43 @@ static int internal_apply(state_t *self, slice_t command, outcome_t *out) {
     return DRAX_EAGAIN;
 }
 
-/* `internal`: the block is one of storage itself. `out` is self->outcome. */
-static int command_apply(state_t *self, slice_t command, bool internal, buffer_t *out) {
+/* What no client sends but a gateway does, or nonsense. */
+static int other_apply(state_t *self, slice_t command, const rpc_error_t *error, outcome_t *out) {
+    wait_list_t waits;
+    if (wait_open(&waits, command) == 0)
+        return waits_apply(self, &waits, out);
+    rpc_failure(&self->outcome, error->code, error->text);
+    out->written = true;
+    return 0;
+}
+
+/* `internal`: the block is one of storage itself. Its outcome goes to self->outcome; a request that
+ * waits has none yet, and `*waits` is its number. */
+static int command_apply(state_t *self, slice_t command, bool internal, uint64_t *waits) {
     outcome_t outcome = {.code = RPC_OK};
     request_t request = {.method = METHOD_EXPIRE};
-    rpc_error_t error;
+    rpc_error_t error = {.code = RPC_INVALID_ARGUMENT, .text = "not a command"};
     self->change_revision = self->meta.revision + 1;
     self->keys_left = UINT64_MAX;
+    self->fence_token = 0;
     int rc = internal ? internal_apply(self, command, &outcome) : DRAX_EAGAIN;
     if (rc == DRAX_EAGAIN) {
         rc = request_decode(command, &request, &error);
-        if (rc == DRAX_EPROTO) {
-            rpc_failure(out, error.code, error.text);
-            return 0;
-        }
-        if (rc == DRAX_EAGAIN || (rc == 0 && method_kind(request.method) != METHOD_KIND_WRITE)) {
-            rpc_failure(out, RPC_INVALID_ARGUMENT, "not a command");
-            return 0;
-        }
-        if (rc == 0)
+        if (rc == 0 && method_kind(request.method) == METHOD_KIND_WRITE)
             rc = request_serve(self, &request, &outcome);
+        else if (rc == 0 || rc == DRAX_EAGAIN || rc == DRAX_EPROTO)
+            rc = other_apply(self, command, &error, &outcome);
     }
-    if (rc == 0 && !outcome.written)
-        outcome_write(&outcome, &request, out);
+    *waits = outcome.waits;
+    if (rc == 0 && outcome.waits)
+        pack_bool(&self->outcome, request.client.size != 0);
+    else if (rc == 0 && !outcome.written)
+        outcome_write(&outcome, &request, &self->outcome);
     return rc;
 }
 
 static int method_apply(state_t *self, const request_t *request, outcome_t *out) {
+    self->fence_token = request->has_fence ? request->fence_token : 0;
     switch (request->method) {
     case METHOD_TXN:
         return txn_apply(self, request, out);
@@ -180,6 +201,10 @@ static int method_apply(state_t *self, const request_t *request, outcome_t *out)
     case METHOD_LEASE_KEEPALIVE:
     case METHOD_LEASE_REVOKE:
         return lease_apply(self, request, out);
+    case METHOD_LOCK:
+        return lock_apply(self, request, out);
+    case METHOD_UNLOCK:
+        return unlock_apply(self, request, out);
     default:
         return write_apply(self, request, out);
     }
@@ -194,7 +219,7 @@ static int request_serve(state_t *self, const request_t *request, outcome_t *out
     if (rc)
         return rc < 0 ? rc : 0;
     rc = method_apply(self, request, out);
-    if (rc || out->code == RPC_UNAVAILABLE) /* not applied: another try may be */
+    if (rc || out->waits || out->code == RPC_UNAVAILABLE) /* not applied, or not yet */
         return rc;
     return session_end(self, &use, out);
 }

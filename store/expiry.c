@@ -172,7 +172,7 @@ int state_clock_block(state_t *self, buffer_t *out) {
 
 /* ---- the command ---- */
 
-static int key_expire(state_t *self, const expire_item_t *item, uint64_t *deleted) {
+static int key_expire(state_t *self, const expire_item_t *item) {
     user_t user;
     int rc = user_load(self, item->key, &user);
     if (rc)
@@ -180,30 +180,26 @@ static int key_expire(state_t *self, const expire_item_t *item, uint64_t *delete
     if (!user.exists || user.record.index != item->mark || !user.record.due_ms ||
         user.record.due_ms > self->meta.time_ms)
         return 0;
-    ++*deleted;
     return user_delete(self, &user, HISTORY_EXPIRE);
 }
 
-static int lease_expire(state_t *self, const expire_item_t *item, uint64_t *deleted) {
+static int lease_expire(state_t *self, const expire_item_t *item) {
     lease_use_t use;
     int rc = lease_load(self, item->lease, &use);
     if (rc)
         return rc == DRAX_ENOTFOUND ? 0 : rc;
     if (use.lease.renewals != item->mark || use.lease.due_ms > self->meta.time_ms)
         return 0;
-    return lease_end(self, &use, HISTORY_EXPIRE, deleted);
+    return lease_end(self, &use, HISTORY_EXPIRE);
 }
 
 int expiry_apply(state_t *self, expire_t *command, outcome_t *out) {
     expire_item_t item;
     while (expire_next(command, &item) == 1) {
-        int rc = item.lease ? lease_expire(self, &item, &out->number)
-                            : key_expire(self, &item, &out->number);
+        int rc = item.lease ? lease_expire(self, &item) : key_expire(self, &item);
         if (rc)
             return rc;
     }
-    if (out->number)
-        self->meta.revision = self->change_revision;
     out->revision = self->meta.revision;
     return 0;
 }

@@ -109,7 +109,7 @@ static int keys_gather(state_t *self, uint64_t id, record_key_t *from, size_t *c
     return rc == 0 && self->pairs.failed ? DRAX_ENOMEM : rc;
 }
 
-static int keys_delete(state_t *self, uint64_t id, history_type_t type, uint64_t *deleted) {
+static int keys_delete(state_t *self, uint64_t id, history_type_t type) {
     record_key_t from;
     size_t count;
     record_key_lease_key(&from, id, (slice_t){NULL, 0});
@@ -128,14 +128,15 @@ static int keys_delete(state_t *self, uint64_t id, history_type_t type, uint64_t
         }
         if (rc)
             return rc;
-        *deleted += count;
     } while (count == END_BATCH);
     return 0;
 }
 
-int lease_end(state_t *self, const lease_use_t *use, history_type_t type, uint64_t *deleted) {
+int lease_end(state_t *self, const lease_use_t *use, history_type_t type) {
     lease_use_t last;
-    int rc = keys_delete(self, use->id, type, deleted);
+    int rc = use->lease.lock ? lock_end(self, use->id, type) : 0;
+    if (rc == 0)
+        rc = keys_delete(self, use->id, type);
     if (rc == 0)
         rc = lease_load(self, use->id, &last); /* without its keys now */
     if (rc)
@@ -144,23 +145,19 @@ int lease_end(state_t *self, const lease_use_t *use, history_type_t type, uint64
     return lease_save(self, &last, &last.lease, NULL);
 }
 
-/* ---- methods ---- */
-
-static int lease_grant(state_t *self, const request_t *request, outcome_t *out) {
+int lease_make(state_t *self, uint64_t ttl_ms, bool lock, uint64_t *id) {
     record_key_t key;
     lease_use_t use = {.id = self->meta.granted + 1};
-    lease_t lease = {.ttl_ms = request->ttl_ms, .due_ms = self->meta.time_ms + request->ttl_ms};
+    lease_t lease = {.ttl_ms = ttl_ms, .due_ms = self->meta.time_ms + ttl_ms, .lock = lock};
     record_key_lease(&key, use.id);
     use.at.node = overlay_find(self->overlay, record_key(&key));
-    int rc = lease_save(self, &use, NULL, &lease);
-    if (rc)
-        return rc;
     self->meta.granted++;
     self->meta.leases++;
-    out->index = use.id;
-    out->number = lease.ttl_ms;
-    return 0;
+    *id = use.id;
+    return lease_save(self, &use, NULL, &lease);
 }
+
+/* ---- methods ---- */
 
 static int lease_renew(state_t *self, const lease_use_t *use, outcome_t *out) {
     lease_t lease = use->lease;
@@ -171,24 +168,16 @@ static int lease_renew(state_t *self, const lease_use_t *use, outcome_t *out) {
     return lease_save(self, use, &use->lease, &lease);
 }
 
-static int lease_revoke(state_t *self, const lease_use_t *use, outcome_t *out) {
-    int rc = lease_end(self, use, HISTORY_DELETE, &out->number);
-    if (rc)
-        return rc;
-    if (out->number)
-        self->meta.revision = self->change_revision;
-    out->revision = self->meta.revision;
-    return 0;
-}
-
 int lease_apply(state_t *self, const request_t *request, outcome_t *out) {
-    out->code = write_guard(request);
-    if (out->code)
-        return 0;
-    if (request->method == METHOD_LEASE_GRANT)
-        return lease_grant(self, request, out);
     lease_use_t use;
-    int rc = lease_load(self, request->lease, &use);
+    int rc = write_guard(self, request, &out->code);
+    if (rc || out->code)
+        return rc;
+    if (request->method == METHOD_LEASE_GRANT) {
+        out->number = request->ttl_ms;
+        return lease_make(self, request->ttl_ms, false, &out->index);
+    }
+    rc = lease_load(self, request->lease, &use);
     if (rc == DRAX_ENOTFOUND) {
         out->code = RPC_LEASE_NOT_FOUND;
         return 0;
@@ -197,5 +186,7 @@ int lease_apply(state_t *self, const request_t *request, outcome_t *out) {
         return rc;
     if (request->method == METHOD_LEASE_KEEPALIVE)
         return lease_renew(self, &use, out);
-    return lease_revoke(self, &use, out);
+    rc = lease_end(self, &use, HISTORY_DELETE);
+    out->revision = self->meta.revision;
+    return rc;
 }

@@ -11,7 +11,7 @@
 #include "broker/error.h"
 #include "store/record.h"
 
-#define HEAD_BYTES (4 + 9 * 8)
+#define HEAD_BYTES (4 + 12 * 8)
 
 static void number_add(buffer_t *out, uint64_t number) {
     uint8_t bytes[8];
@@ -39,6 +39,9 @@ void meta_encode(const meta_t *self, buffer_t *out) {
     number_add(out, self->expiring);
     number_add(out, self->leases);
     number_add(out, self->granted);
+    number_add(out, self->locks);
+    number_add(out, self->waiters);
+    number_add(out, self->queued);
     size_add(out, config.size);
     buffer_append(out, config.data, config.size);
     size_add(out, self->mark_count);
@@ -69,9 +72,9 @@ int meta_decode(meta_t *out, slice_t bytes) {
         return DRAX_ECORRUPT;
     if (be32_read(bytes.data) != META_FORMAT)
         return DRAX_EVERSION;
-    uint64_t *const fields[] = {&out->applied,  &out->term,   &out->revision,
-                                &out->time_ms,  &out->digest, &out->keys,
-                                &out->expiring, &out->leases, &out->granted};
+    uint64_t *const fields[] = {&out->applied, &out->term,  &out->revision, &out->time_ms,
+                                &out->digest,  &out->keys,  &out->expiring, &out->leases,
+                                &out->granted, &out->locks, &out->waiters,  &out->queued};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         *fields[i] = be64_read(bytes.data + 4 + 8 * i);
     size_t config_size = be32_read(bytes.data + HEAD_BYTES);

@@ -1,7 +1,8 @@
 /* meta.h: what the state knows about itself, one record that every flush writes.
  *
  *   meta   = format:u32 applied:u64 term:u64 revision:u64 time_ms:u64 digest:u64 keys:u64
- *            expiring:u64 leases:u64 granted:u64 config_size:u32 config mark_count:u32 mark*
+ *            expiring:u64 leases:u64 granted:u64 locks:u64 waiters:u64 queued:u64 config_size:u32
+ *            config mark_count:u32 mark*
  *   config = a membership as codec_config_encode writes it; empty: none yet
  *   mark   = revision:u64 index:u64    changes after `revision` are in entries from `index` on
  */
@@ -28,6 +29,9 @@ typedef struct meta {
     uint64_t expiring; /* keys with a time to live */
     uint64_t leases;   /* there are */
     uint64_t granted;  /* the last lease's number */
+    uint64_t locks;    /* that are held */
+    uint64_t waiters;  /* that wait for one */
+    uint64_t queued;   /* the last waiter's number */
     config_t config;
     size_t mark_count; /* oldest first */
     meta_mark_t marks[META_MARKS];

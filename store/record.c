@@ -6,6 +6,8 @@
 
 #include "broker/error.h"
 
+#define LOCKED_BIT (1ull << 63)
+
 /* ---- keys ---- */
 
 slice_t record_key(const record_key_t *self) {
@@ -173,7 +175,8 @@ int record_parse(slice_t bytes, record_t *out) {
         .created = be64_read(at + 8),
         .version = be64_read(at + 16),
         .due_ms = be64_read(at + 24),
-        .lease = be64_read(at + 32),
+        .lease = be64_read(at + 32) & ~LOCKED_BIT,
+        .locked = be64_read(at + 32) & LOCKED_BIT,
         .hash = be64_read(at + 40),
         .value = {at + RECORD_HEADER_BYTES, bytes.size - RECORD_HEADER_BYTES},
     };
@@ -185,7 +188,7 @@ static void header_write(const record_t *self, uint8_t *out) {
     be64_write(out + 8, self->created);
     be64_write(out + 16, self->version);
     be64_write(out + 24, self->due_ms);
-    be64_write(out + 32, self->lease);
+    be64_write(out + 32, self->lease | (self->locked ? LOCKED_BIT : 0));
 }
 
 static uint64_t header_hash(const record_t *self, slice_t key, const uint8_t *header) {
@@ -214,10 +217,13 @@ uint64_t record_hash_plain(slice_t key, slice_t value) {
 
 int lease_parse(slice_t bytes, lease_t *out) {
     uint64_t numbers[4];
-    if (numbers_parse(bytes, LEASE_BYTES, numbers, 4))
+    if (numbers_parse(bytes, LEASE_BYTES, numbers, 4) || bytes.data[32] > 1)
         return DRAX_ECORRUPT;
-    *out = (lease_t){
-        .ttl_ms = numbers[0], .due_ms = numbers[1], .renewals = numbers[2], .keys = numbers[3]};
+    *out = (lease_t){.ttl_ms = numbers[0],
+                     .due_ms = numbers[1],
+                     .renewals = numbers[2],
+                     .keys = numbers[3],
+                     .lock = bytes.data[32]};
     return 0;
 }
 
@@ -226,6 +232,7 @@ void lease_write(const lease_t *self, uint8_t out[LEASE_BYTES]) {
     be64_write(out + 8, self->due_ms);
     be64_write(out + 16, self->renewals);
     be64_write(out + 24, self->keys);
+    out[32] = self->lock;
 }
 
 int origin_parse(slice_t bytes, origin_t *out) {

@@ -7,6 +7,7 @@
  *   seq up to floor, or below a full session's lowest   refused: its answer is not known any more
  *   seq kept, same arguments                            the same answer
  *   seq kept, other arguments                           refused
+ *   a request that waits (waiter.c) has this seq        joins it, or is refused likewise
  *   else                                                applied, and kept
  *
  * Invariants
@@ -22,6 +23,7 @@
 #include "broker/error.h"
 
 #define STEP_MS 60000u
+#define OTHER_REQUEST_TEXT "this client used this seq for another request"
 #define HASHED_NUMBERS 7u
 
 static uint64_t slice_hash(slice_t bytes, uint64_t seed) {
@@ -66,7 +68,8 @@ static uint64_t operations_hash(slice_t list, uint64_t hash) {
 static uint64_t arguments_hash(const request_t *request, uint64_t seed) {
     uint64_t flags = (uint64_t) request->has_previous | (uint64_t) request->has_fence << 1 |
                      (uint64_t) request->has_after << 2 | (uint64_t) request->keys_only << 3 |
-                     (uint64_t) request->count_only << 4 | (uint64_t) request->reverse << 5;
+                     (uint64_t) request->count_only << 4 | (uint64_t) request->reverse << 5 |
+                     (uint64_t) request->has_value << 6 | (uint64_t) request->has_wait << 7;
     const uint64_t numbers[HASHED_NUMBERS] = {
         request->method, flags,          request->previous,    request->ttl_ms,
         request->lease,  request->limit, request->fence_token,
@@ -78,11 +81,17 @@ static uint64_t arguments_hash(const request_t *request, uint64_t seed) {
     hash = slice_hash(request->fence_key, hash);
     if (request->method == METHOD_LIST)
         hash = slice_hash(request->after, hash);
+    if (request->method == METHOD_LOCK || request->method == METHOD_UNLOCK)
+        hash = numbers_hash((const uint64_t[]){request->token, request->wait_ms}, 2, hash);
     if (request->method != METHOD_TXN)
         return hash;
     hash = compares_hash(request->compares, hash);
     hash = operations_hash(request->then, hash);
     return operations_hash(request->otherwise, hash);
+}
+
+uint64_t session_arguments(const request_t *request) {
+    return arguments_hash(request, 0);
 }
 
 /* ---- records ---- */
@@ -178,6 +187,11 @@ static int answer_drop(state_t *self, slice_t client, session_t *session) {
 
 /* ---- requests ---- */
 
+static int use_load(state_t *self, session_use_t *use) {
+    use->settled_count = self->settled_count;
+    return session_load(self, use->client, &use->at, &use->session, &use->exists);
+}
+
 static uint64_t time_step(const state_t *self) {
     return self->meta.time_ms - self->meta.time_ms % STEP_MS;
 }
@@ -190,7 +204,7 @@ static int refuse(outcome_t *out, const char *text) {
 static void answer_repeat(state_t *self, const session_use_t *use, const answer_t *answer,
                           outcome_t *out) {
     if (answer->arguments != use->arguments) {
-        refuse(out, "this client used this seq for another request");
+        refuse(out, OTHER_REQUEST_TEXT);
         return;
     }
     *out = (outcome_t){.code = (rpc_code_t) answer->code,
@@ -212,10 +226,25 @@ static int session_touch(state_t *self, const session_use_t *use) {
     return session_save(self, use->client, &use->at, &use->session, &session);
 }
 
+/* The same request waits: 1 with its number. */
+static int waiting_join(state_t *self, const session_use_t *use, outcome_t *out) {
+    uint64_t number, arguments;
+    int rc = waiter_find(self, use->client, use->seq, &number, &arguments);
+    if (rc)
+        return rc == DRAX_ENOTFOUND ? 0 : rc;
+    if (arguments != use->arguments)
+        return refuse(out, OTHER_REQUEST_TEXT);
+    out->waits = number;
+    return 1;
+}
+
 int session_begin(state_t *self, const request_t *request, session_use_t *use, outcome_t *out) {
     *use = (session_use_t){.client = request->client, .seq = request->seq};
-    use->arguments = arguments_hash(request, 0);
-    int rc = session_load(self, use->client, &use->at, &use->session, &use->exists);
+    use->arguments = session_arguments(request);
+    int rc = waiting_join(self, use, out);
+    if (rc)
+        return rc;
+    rc = use_load(self, use);
     if (rc || !use->exists)
         return rc;
     const session_t *session = &use->session;
@@ -265,7 +294,10 @@ static int answer_add(state_t *self, const session_use_t *use, const outcome_t *
 }
 
 int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
-    int rc = answer_add(self, use, outcome);
+    /* What was settled meanwhile may have been a request of the same client. */
+    int rc = use->settled_count == self->settled_count ? 0 : use_load(self, use);
+    if (rc == 0)
+        rc = answer_add(self, use, outcome);
     if (rc)
         return rc;
     session_t session = use->session;
@@ -281,6 +313,15 @@ int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
             return rc;
     }
     return session_save(self, use->client, &use->at, use->exists ? &use->session : NULL, &session);
+}
+
+int session_settle(state_t *self, const waiter_t *waiter, const outcome_t *outcome) {
+    session_use_t use = {
+        .client = waiter->client, .seq = waiter->seq, .arguments = waiter->arguments};
+    int rc = use_load(self, &use);
+    if (rc || use.seq <= use.session.floor) /* more answers were kept meanwhile than there may be */
+        return rc;
+    return session_end(self, &use, outcome);
 }
 
 /* ---- forgetting ---- */

@@ -65,6 +65,14 @@ void state_digest_swap(state_t *self, slice_t key, slice_t was, slice_t is) {
         self->meta.digest += record_hash_plain(key, is);
 }
 
+int state_record_put(state_t *self, const record_key_t *key, const buffer_t *record) {
+    slice_t bytes = {record->data, record->size};
+    if (record->failed)
+        return DRAX_ENOMEM;
+    state_digest_swap(self, record_key(key), (slice_t){NULL, 0}, bytes);
+    return state_pair_set(self, record_key(key), bytes);
+}
+
 int state_walk(state_t *self, merge_t *out) {
     return merge_open(out, self->overlay, self->frozen, self->kv);
 }
@@ -210,6 +218,11 @@ void state_close(state_t **self) {
     buffer_free(&state->outcome);
     buffer_free(&state->operation);
     buffer_free(&state->results);
+    buffer_free(&state->settled);
+    buffer_free(&state->kept);
+    buffer_free(&state->record);
+    buffer_free(&state->waiter);
+    buffer_free(&state->told);
     buffer_free(&state->pairs);
     free(state->origins);
     free(state);

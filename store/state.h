@@ -32,13 +32,18 @@ void state_close(state_t **self); /* does not flush */
 
 /* What applying an entry tells. `results`: one outcome (rpc.h) for each command of a block that was
  * applied, in order, as a batch payload with token 0 (block.h); borrowed until the next apply. NULL
- * for other entries and for a block that was skipped. */
+ * for other entries and for a block that was skipped. A request that waits has its number as token,
+ * and one byte, true (msgpack) when its client can ask for it again. */
 typedef struct state_applied {
     uint64_t node, boot, seq; /* the block's origin; 0 for others */
     bool skipped;             /* the block did not count: `last_seq` is the last one that did */
     uint64_t last_seq;
     const buffer_t *results;
     bool changed; /* keys: state_changes tells which */
+    /* What requests that waited came to, of whatever gateways: elements of a batch, as many as
+     * settled_count, each with the waiter's number as its token; no bytes: not known any more. */
+    const buffer_t *settled;
+    size_t settled_count;
 } state_applied_t;
 
 /* Applies `entry`, whose index must be applied + 1 (else DRAX_EINVAL). After any other error the

@@ -5,7 +5,7 @@
  *   pair     = key_size:u32 value_size:u32 key value    after the meta, in the order of keys
  *
  * checksum is XXH3-64 of all that follows it; `applied` is the applied index of the whole snapshot,
- * so that chunks of two snapshots never mix. Only pairs of kinds m, k, l, o and s travel
+ * so that chunks of two snapshots never mix. Only pairs of kinds m, g, k, l, o, s and w travel
  * (record.h). A chunk grows until it reaches the size asked for: it is at most one pair longer.
  *
  * Invariant: `chunk_count` chunks were made; `previous` is the last of them, and the iterator
@@ -49,7 +49,9 @@ static void derived_skip(kv_iterator_t *at) {
         uint8_t after;
         switch (kv_iterator_key(at).data[0]) {
         case PREFIX_USER:
+        case PREFIX_LOCK:
         case PREFIX_LEASE:
+        case PREFIX_WAITER:
         case PREFIX_ORIGIN:
         case PREFIX_SESSION:
             return;

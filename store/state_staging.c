@@ -7,16 +7,15 @@
  *  1. Each chunk is one synced batch: LevelDB may lose unsynced writes from before a synced one.
  *  2. The meta record is written last, so a store that holds less than the whole snapshot has none,
  * and state_open refuses it.
- *  3. Derived records (d, t, u, x) are made from the replicated ones; what a peer says of them is
- * refused.
+ *  3. Derived records (d, n, p, t, u, x) are made from the replicated ones; what a peer says of
+ * them is refused.
  */
 #include "store/state_snapshot.h"
 
 #include <stdlib.h>
 
 #include "broker/error.h"
-#include "store/meta.h"
-#include "store/state.h"
+#include "store/state_internal.h"
 
 struct state_staging {
     kv_t *kv;
@@ -26,7 +25,7 @@ struct state_staging {
     meta_t meta;
     buffer_t meta_bytes;
     buffer_t last_key; /* of the pair before; empty: none */
-    uint64_t digest, keys, expiring, leases;
+    uint64_t digest, keys, expiring, leases, locks, waiters;
 };
 
 /* The record derived from a replicated one, if any, goes to the batch under `key`. */
@@ -86,6 +85,29 @@ static int session_add(state_staging_t *self, kv_batch_t *batch, slice_t key, sl
     return 0;
 }
 
+static int lock_add(state_staging_t *self, slice_t key, slice_t value) {
+    uint64_t lease;
+    lock_t lock;
+    if (record_key_lock_parse(key, &lease) || lock_parse(value, &lock))
+        return DRAX_ECORRUPT;
+    self->digest += record_hash_plain(key, value);
+    self->locks++;
+    return 0;
+}
+
+static int waiter_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    uint64_t number;
+    waiter_t waiter;
+    if (record_key_waiter_parse(key, &number) || waiter_parse(value, &waiter))
+        return DRAX_ECORRUPT;
+    self->digest += record_hash_plain(key, value);
+    if (waiter.lease)
+        return 0;
+    waiter_derive(batch, number, &waiter);
+    self->waiters++;
+    return 0;
+}
+
 static int origin_add(state_staging_t *self, slice_t key, slice_t value) {
     origin_t origin;
     if (record_key_origin_parse(key, &origin.node) || origin_parse(value, &origin))
@@ -110,6 +132,10 @@ static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
     int rc = DRAX_ECORRUPT;
     if (key.data[0] == PREFIX_USER)
         rc = user_add(self, batch, key, value);
+    else if (key.data[0] == PREFIX_LOCK)
+        rc = lock_add(self, key, value);
+    else if (key.data[0] == PREFIX_WAITER)
+        rc = waiter_take(self, batch, key, value);
     else if (key.data[0] == PREFIX_LEASE)
         rc = lease_add(self, batch, key, value);
     else if (key.data[0] == PREFIX_ORIGIN)
@@ -182,7 +208,8 @@ static int staging_complete(state_staging_t *self) {
         return self->failed;
     const meta_t *meta = &self->meta;
     if (!self->complete || self->digest != meta->digest || self->keys != meta->keys ||
-        self->expiring != meta->expiring || self->leases != meta->leases)
+        self->expiring != meta->expiring || self->leases != meta->leases ||
+        self->locks != meta->locks || self->waiters != meta->waiters)
         return DRAX_ECORRUPT;
     static const uint8_t meta_key[] = {PREFIX_META};
     kv_batch_t *batch = kv_batch_new(self->kv);

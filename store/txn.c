@@ -68,37 +68,6 @@ static int compares_check(state_t *self, slice_t compares, bool *hold) {
     return rc < 0 ? rc : 0;
 }
 
-/* ---- taking back ---- */
-
-/* What a change of a key moves besides the overlay. */
-typedef struct savepoint {
-    uint64_t revision, digest, keys, expiring;
-    due_t dues[DUE_KINDS];
-    history_mark_t history;
-} savepoint_t;
-
-static savepoint_t changes_begin(state_t *self) {
-    overlay_begin(self->overlay);
-    return (savepoint_t){
-        .revision = self->meta.revision,
-        .digest = self->meta.digest,
-        .keys = self->meta.keys,
-        .expiring = self->meta.expiring,
-        .dues = {self->dues[DUE_KEY], self->dues[DUE_LEASE]},
-        .history = self->history.now,
-    };
-}
-
-static void changes_undo(state_t *self, const savepoint_t *before) {
-    overlay_rollback(self->overlay);
-    self->meta.revision = before->revision;
-    self->meta.digest = before->digest;
-    self->meta.keys = before->keys;
-    self->meta.expiring = before->expiring;
-    memcpy(self->dues, before->dues, sizeof self->dues);
-    history_rewind(&self->history, &before->history);
-}
-
 /* ---- operations ---- */
 
 static int operation_apply(state_t *self, const request_t *operation, buffer_t *out) {
@@ -155,10 +124,10 @@ int txn_apply(state_t *self, const request_t *request, outcome_t *out) {
         *out = (outcome_t){.code = RPC_UNAVAILABLE, .text = "too much was asked for at once"};
         return 0;
     }
-    out->code = write_guard(request);
-    if (out->code)
-        return 0;
-    int rc = compares_check(self, request->compares, &hold);
+    int rc = write_guard(self, request, &out->code);
+    if (rc || out->code)
+        return rc;
+    rc = compares_check(self, request->compares, &hold);
     if (rc == 0)
         rc = txn_list_open(&list, hold ? request->then : request->otherwise);
     if (rc)
@@ -175,7 +144,7 @@ int txn_apply(state_t *self, const request_t *request, outcome_t *out) {
     if (rc)
         return rc;
     if (kept) {
-        overlay_commit(self->overlay);
+        changes_keep(self);
         pack_str(answer, "revision");
         pack_uint(answer, self->meta.revision);
     } else {

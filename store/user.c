@@ -48,7 +48,8 @@ static int user_discount(state_t *self, const user_t *user) {
 }
 
 int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
-    uint64_t revision = self->change_revision, lease = user->exists ? user->record.lease : 0;
+    uint64_t revision = self->meta.revision = self->change_revision;
+    uint64_t lease = user->exists ? user->record.lease : 0;
     int rc = user_discount(self, user);
     if (rc == 0 && lease != life.lease)
         rc = lease_move(self, user_key(user), lease, life.lease);
@@ -60,6 +61,7 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
         .version = user->exists ? user->record.version + 1 : 1,
         .due_ms = life.due_ms,
         .lease = life.lease,
+        .locked = life.locked,
         .value = value,
     };
     slice_t key = record_key(&user->key);
@@ -80,6 +82,7 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
 }
 
 int user_delete(state_t *self, user_t *user, history_type_t type) {
+    self->meta.revision = self->change_revision;
     int rc = user_discount(self, user);
     if (rc == 0 && user->exists && user->record.lease)
         rc = lease_move(self, user_key(user), user->record.lease, 0);
@@ -117,34 +120,55 @@ static int tree_gather(state_t *self, slice_t prefix, slice_t from, size_t *coun
     return rc == 0 && self->pairs.failed ? DRAX_ENOMEM : rc;
 }
 
-int user_delete_tree(state_t *self, slice_t prefix, uint64_t *deleted) {
+/* May the tree's deletion take this key with it? */
+static bool tree_takes(tree_t *tree, const record_t *record) {
+    if (!record->locked)
+        return true;
+    for (int i = 0; i < 2; i++) {
+        if (tree->tokens[i] != record->lease)
+            continue;
+        tree->unlocked[i] = true;
+        return true;
+    }
+    return false;
+}
+
+/* Deletes `count` keys as tree_gather left them; `user` is left at the last one. */
+static int tree_delete_gathered(state_t *self, tree_t *tree, size_t count, user_t *user) {
+    const uint8_t *at = self->pairs.data;
+    for (size_t i = 0; i < count; i++) {
+        user->key.size = be32_read(at);
+        memcpy(user->key.bytes, at + 4, user->key.size);
+        at += 4 + user->key.size;
+        user->at.node = overlay_find(self->overlay, record_key(&user->key));
+        int rc = record_parse((slice_t){at, RECORD_HEADER_BYTES}, &user->record);
+        if (rc == 0 && !tree_takes(tree, &user->record))
+            rc = DRAX_EINUSE;
+        if (rc == 0)
+            rc = user_delete(self, user, HISTORY_DELETE);
+        if (rc)
+            return rc;
+        at += RECORD_HEADER_BYTES;
+    }
+    return 0;
+}
+
+int user_delete_tree(state_t *self, tree_t *tree) {
     record_key_t first;
     user_t user = {.exists = true};
     size_t count;
-    *deleted = 0;
-    record_key_user(&first, prefix);
+    record_key_user(&first, tree->prefix);
     user.key = first;
     do {
         int rc = tree_gather(self, record_key(&first), record_key(&user.key), &count);
+        if (rc == 0 && count > self->keys_left)
+            rc = DRAX_ETOOLARGE;
+        if (rc == 0)
+            rc = tree_delete_gathered(self, tree, count, &user);
         if (rc)
             return rc;
-        const uint8_t *at = self->pairs.data;
-        for (size_t i = 0; i < count; i++) {
-            user.key.size = be32_read(at);
-            memcpy(user.key.bytes, at + 4, user.key.size);
-            at += 4 + user.key.size;
-            user.at.node = overlay_find(self->overlay, record_key(&user.key));
-            rc = record_parse((slice_t){at, RECORD_HEADER_BYTES}, &user.record);
-            if (rc == 0)
-                rc = user_delete(self, &user, HISTORY_DELETE);
-            if (rc)
-                return rc;
-            at += RECORD_HEADER_BYTES;
-        }
-        if (count > self->keys_left)
-            return DRAX_ETOOLARGE;
         self->keys_left -= count;
-        *deleted += count;
+        tree->deleted += count;
     } while (count == TREE_BATCH);
     return 0;
 }

@@ -2,15 +2,34 @@
  *
  * Invariants
  *  1. A method checks first and changes then; a refusal changes nothing.
- *  2. All that a command changes has the revision change_revision, and the state's revision is
- *     brought to it with the first change.
+ *  2. All that a command changes has the revision change_revision (user.c).
  */
 #include "store/state_internal.h"
 
 #include "broker/error.h"
 
-rpc_code_t write_guard(const request_t *request) {
-    return request->has_fence ? RPC_LOCK_LOST : RPC_OK;
+int write_guard(state_t *self, const request_t *request, rpc_code_t *code) {
+    user_t user;
+    if (!request->has_fence)
+        return 0;
+    int rc = user_load(self, request->fence_key, &user);
+    if (rc == 0 &&
+        (!user.exists || !user.record.locked || user.record.lease != request->fence_token))
+        *code = RPC_LOCK_LOST;
+    return rc;
+}
+
+/* What a held lock's key demands of those who write it. The lock's token is its lease's number,
+ * which no other lock has or had: so a fence that holds and has it is this lock's. */
+static rpc_code_t lock_check(const state_t *self, const request_t *request, const user_t *user) {
+    uint64_t lease = user->record.lease;
+    bool fenced =
+        (request->has_fence && request->fence_token == lease) || self->fence_token == lease;
+    if (!fenced)
+        return RPC_CANNOT_LOCK;
+    if (request->ttl_ms || (request->lease && request->lease != lease))
+        return RPC_INVALID_ARGUMENT;
+    return RPC_OK;
 }
 
 /* What the method demands of the key as it is; the contract's section "Keys and reads". */
@@ -46,51 +65,97 @@ static int lease_check(state_t *self, const request_t *request, const user_t *us
     return rc == DRAX_ENOTFOUND ? 0 : rc;
 }
 
+/* All that stands against the write. */
+static int key_guard(state_t *self, const request_t *request, const user_t *user,
+                     rpc_code_t *code) {
+    if (user->exists && user->record.locked)
+        *code = lock_check(self, request, user);
+    if (*code)
+        return 0;
+    int rc = request->lease ? lease_check(self, request, user, code) : 0;
+    if (rc == 0 && *code == RPC_OK)
+        *code = key_check(request, user);
+    return rc;
+}
+
+/* The lease of a lock whose key its holder deleted. */
+static int lock_let_go(state_t *self, uint64_t lease) {
+    lease_use_t use;
+    int rc = lease_load(self, lease, &use);
+    if (rc)
+        return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
+    return lease_end(self, &use, HISTORY_DELETE);
+}
+
+static int key_put(state_t *self, const request_t *request, user_t *user) {
+    life_t life = {.due_ms = request->ttl_ms ? self->meta.time_ms + request->ttl_ms : 0,
+                   .lease = request->lease};
+    if (user->exists && user->record.locked)
+        life = (life_t){.lease = user->record.lease, .locked = true};
+    return user_put(self, user, request->value, life);
+}
+
 static int key_write(state_t *self, const request_t *request, outcome_t *out) {
     user_t user;
     int rc = user_load(self, request->key, &user);
     if (rc)
         return rc;
-    if (request->lease)
-        rc = lease_check(self, request, &user, &out->code);
+    rc = key_guard(self, request, &user, &out->code);
     if (rc || out->code)
         return rc;
-    out->code = key_check(request, &user);
-    if (out->code)
-        return 0;
-    uint64_t revision = self->change_revision;
     if (request->method == METHOD_PUT || request->method == METHOD_ATOMIC_PUT) {
-        life_t life = {.due_ms = request->ttl_ms ? self->meta.time_ms + request->ttl_ms : 0,
-                       .lease = request->lease};
-        rc = user_put(self, &user, request->value, life);
-        out->index = revision;
+        rc = key_put(self, request, &user);
+        out->index = self->change_revision;
     } else {
+        uint64_t lock = user.record.locked ? user.record.lease : 0;
         rc = user_delete(self, &user, HISTORY_DELETE);
+        if (rc == 0 && lock)
+            rc = lock_let_go(self, lock);
     }
-    self->meta.revision = revision;
-    out->revision = revision;
+    out->revision = self->change_revision;
+    return rc;
+}
+
+/* Deletes the tree, and lets go of the locks that went with it. */
+static int tree_apply(state_t *self, tree_t *tree) {
+    int rc = user_delete_tree(self, tree);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        if (tree->unlocked[i])
+            rc = lock_let_go(self, tree->tokens[i]);
     return rc;
 }
 
 static int tree_delete(state_t *self, const request_t *request, outcome_t *out) {
     uint8_t scratch[LIMIT_KEY_BYTES + 1];
-    slice_t prefix = rpc_directory_prefix(request->key, scratch);
-    int rc = user_delete_tree(self, prefix, &out->number);
-    if (rc)
-        return rc;
-    if (!out->number) {
-        out->code = RPC_KEY_NOT_FOUND;
+    tree_t tree = {.prefix = rpc_directory_prefix(request->key, scratch)};
+    tree.tokens[0] = request->has_fence ? request->fence_token : 0;
+    tree.tokens[1] = self->fence_token == tree.tokens[0] ? 0 : self->fence_token;
+    /* A held lock may be found on the way; a transaction takes everything back itself. */
+    bool guarded = self->meta.locks > 0 && !self->changing;
+    savepoint_t before = {0};
+    if (guarded)
+        before = changes_begin(self);
+    int rc = tree_apply(self, &tree);
+    if (rc == DRAX_EINUSE) {
+        out->code = RPC_CANNOT_LOCK;
+        if (guarded)
+            changes_undo(self, &before);
         return 0;
     }
-    self->meta.revision = self->change_revision;
+    if (rc)
+        return rc;
+    if (guarded)
+        changes_keep(self);
+    out->code = tree.deleted ? RPC_OK : RPC_KEY_NOT_FOUND;
+    out->number = tree.deleted;
     out->revision = self->meta.revision;
     return 0;
 }
 
 int write_apply(state_t *self, const request_t *request, outcome_t *out) {
-    out->code = write_guard(request);
-    if (out->code)
-        return 0;
+    int rc = write_guard(self, request, &out->code);
+    if (rc || out->code)
+        return rc;
     if (request->method == METHOD_DELETE_TREE)
         return tree_delete(self, request, out);
     return key_write(self, request, out);
@@ -109,6 +174,10 @@ static const char *refusal_text(rpc_code_t code) {
         return "the key's index is another one";
     case RPC_PREVIOUS_NOT_SPECIFIED:
         return "atomic_delete needs the index of the key";
+    case RPC_CANNOT_LOCK:
+        return "the lock is held";
+    case RPC_INVALID_ARGUMENT:
+        return "the key of a held lock lives as long as the lock";
     case RPC_LOCK_LOST:
         return "the lock is not held under this token";
     case RPC_LEASE_NOT_FOUND:
@@ -150,8 +219,12 @@ void outcome_write(const outcome_t *self, const request_t *request, buffer_t *ou
         field_write(out, "lease", self->index);
         field_write(out, "ttl_ms", self->number);
         return;
+    case METHOD_LOCK:
+        pack_map(out, 3);
+        field_write(out, "token", self->index);
+        field_write(out, "lease", self->index);
+        break;
     case METHOD_DELETE_TREE:
-    case METHOD_EXPIRE:
         pack_map(out, 2);
         field_write(out, "deleted", self->number);
         break;

@@ -139,6 +139,7 @@ void judge_answer(history_t *self, operation_t *operation, uint64_t life) {
         local_judge(self, operation);
         break;
     case METHOD_KIND_WATCH:
+    case METHOD_KIND_LOCK:
     case METHOD_KIND_ADMIN:
         break; /* who is a member is not the store's business */
     }

@@ -300,6 +300,7 @@ static void body_random(message_t *out, uint64_t *seed) {
     case MESSAGE_STORE_STATUS:
     case MESSAGE_CHANGES:
     case MESSAGE_PAST:
+    case MESSAGE_SETTLED:
         batch_random(&out->batch, out->kind != MESSAGE_SKIPPED && out->kind != MESSAGE_STORE_STATUS,
                      seed);
         break;
@@ -414,6 +415,7 @@ static bool owned_equal(message_t *a, message_t *b) {
     case MESSAGE_STORE_STATUS:
     case MESSAGE_CHANGES:
     case MESSAGE_PAST:
+    case MESSAGE_SETTLED:
         equal = payload_equal(a->batch.payload, b->batch.payload);
         a->batch.payload = b->batch.payload = NULL;
         break;

@@ -91,6 +91,36 @@ void outcome_text(buffer_t *out, slice_t outcome) {
     buffer_append(out, "", 1);
 }
 
+/* What requests that waited came to: "7 {token: 3 ...}; 9 CANNOT_LOCK; ". */
+static void settled_text(buffer_t *out, const state_applied_t *applied) {
+    buffer_t batch = {0}, text = {0};
+    batch_t at;
+    uint64_t waiter;
+    slice_t outcome;
+    batch_begin(&batch, applied->settled_count);
+    if (applied->settled)
+        buffer_append(&batch, applied->settled->data, applied->settled->size);
+    int rc = batch_open(&at, (slice_t){batch.data, batch.size});
+    assert(rc == 0);
+    buffer_reset(out);
+    while ((rc = batch_next(&at, &waiter, &outcome)) == 1) {
+        if (outcome.size)
+            outcome_text(&text, outcome);
+        print(out, "%llu ", (unsigned long long) waiter);
+        if (outcome.size)
+            buffer_append(out, text.data, text.size - 1);
+        print(out, "; ");
+    }
+    assert(rc == 0);
+    buffer_append(out, "", 1);
+    buffer_free(&batch);
+    buffer_free(&text);
+}
+
+const char *world_settled(const world_t *self) {
+    return (const char *) self->settled.data;
+}
+
 void world_open(world_t *self, kv_t *kv) {
     memset(self, 0, sizeof *self);
     int rc = state_open(&self->state, &kv);
@@ -102,6 +132,7 @@ void world_close(world_t *self) {
     state_close(&self->state);
     buffer_free(&self->bytes);
     buffer_free(&self->text);
+    buffer_free(&self->settled);
 }
 
 void world_flush(world_t *self) {
@@ -143,8 +174,15 @@ const char *world_apply(world_t *self, const char *command) {
     rc = batch_open(&batch, (slice_t){applied.results->data, applied.results->size});
     assert(rc == 0 && batch.count == 1);
     rc = batch_next(&batch, &token, &outcome);
-    assert(rc == 1 && token == 0);
-    outcome_text(&self->text, outcome);
+    assert(rc == 1);
+    if (token) {
+        buffer_reset(&self->text);
+        print(&self->text, "waits %llu", (unsigned long long) token);
+        buffer_append(&self->text, "", 1);
+    } else {
+        outcome_text(&self->text, outcome);
+    }
+    settled_text(&self->settled, &applied);
     return (const char *) self->text.data;
 }
 
@@ -180,6 +218,7 @@ size_t world_expire(world_t *self, uint64_t time_ms) {
     self->time_ms = time_ms;
     rc = world_block(self, &block, &applied);
     assert(rc == 0 && !applied.skipped);
+    settled_text(&self->settled, &applied);
     buffer_free(&block);
     return count;
 }

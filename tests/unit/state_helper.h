@@ -13,6 +13,7 @@ typedef struct world {
     buffer_t bytes;   /* scratch */
     buffer_t text;    /* of the last answer */
     entries_t *log;   /* when not NULL: keeps every entry applied */
+    buffer_t settled; /* of the last entry */
 } world_t;
 
 void world_open(world_t *self, kv_t *kv); /* takes kv over */
@@ -20,8 +21,12 @@ void world_close(world_t *self);
 /* Freeze, write, thaw; asserts that all is well. */
 void world_flush(world_t *self);
 
-/* Applies one command, in a block of WORLD_NODE; its outcome as text, until the next call. */
+/* Applies one command, in a block of WORLD_NODE; its outcome as text, until the next call: "waits
+ * 3" when it waits, as number 3. */
 const char *world_apply(world_t *self, const char *command);
+/* What requests that waited came to in the last entry applied: "3 {token: 1, …}; 4 CANNOT_LOCK; ".
+ */
+const char *world_settled(const world_t *self);
 /* The outcome of a read, as text, until the next call. */
 const char *world_query(world_t *self, const char *request);
 /* Applies a block payload as the next entry. */

@@ -192,12 +192,48 @@ static void expire_is_no_request(void **unused) {
     buffer_free(&bytes);
 }
 
+static void wait_round_trip(void **unused) {
+    (void) unused;
+    buffer_t bytes = {0};
+    for (int op = WAIT_CANCEL; op <= WAIT_RESUME; op++) {
+        wait_list_t list;
+        uint64_t waiter;
+        request_t request;
+        rpc_error_t error;
+        expire_t expire;
+        buffer_reset(&bytes);
+        wait_begin(&bytes, (wait_op_t) op, 2);
+        wait_add(&bytes, 17);
+        wait_add(&bytes, LIMIT_INTEGER);
+        assert_int_equal(wait_open(&list, content(&bytes)), 0);
+        assert_int_equal(list.op, op);
+        assert_int_equal(wait_next(&list, &waiter), 1);
+        assert_int_equal(waiter, 17);
+        assert_int_equal(wait_next(&list, &waiter), 1);
+        assert_true(waiter == LIMIT_INTEGER);
+        assert_int_equal(wait_next(&list, &waiter), 0);
+        /* It is nothing that a client could send, nor another command. */
+        assert_int_equal(request_decode(content(&bytes), &request, &error), DRAX_EPROTO);
+        assert_int_equal(expire_open(&expire, content(&bytes)), DRAX_EAGAIN);
+        for (size_t size = 0; size < bytes.size; size++)
+            assert_int_not_equal(wait_open(&list, (slice_t){bytes.data, size}), 0);
+        buffer_append(&bytes, "\x00", 1);
+        assert_int_equal(wait_open(&list, content(&bytes)), DRAX_EPROTO);
+    }
+    buffer_reset(&bytes);
+    expire_begin(&bytes, 0);
+    wait_list_t list;
+    assert_int_equal(wait_open(&list, content(&bytes)), DRAX_EAGAIN);
+    buffer_free(&bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(block_round_trip),    cmocka_unit_test(block_empty),
         cmocka_unit_test(block_truncated),     cmocka_unit_test(block_of_strings_refused),
         cmocka_unit_test(block_command_limit), cmocka_unit_test(batch_round_trip),
         cmocka_unit_test(expire_round_trip),   cmocka_unit_test(expire_is_no_request),
+        cmocka_unit_test(wait_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

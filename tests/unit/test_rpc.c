@@ -104,6 +104,16 @@ static void accepted_table(void **unused) {
         {METHOD_LEASE_KEEPALIVE, "[0, 5, \"lease_keepalive\", [1, {\"fence\": [\"l\", 1]}]]"},
         {METHOD_LEASE_GET, "[0, 5, \"lease_get\", [9007199254740991, {}]]"},
         {METHOD_LEASE_REVOKE, "[0, 5, \"lease_revoke\", [1]]"},
+        {METHOD_LOCK, "[0, 5, \"lock\", [\"k\", {\"ttl_ms\": 1}]]"},
+        {METHOD_LOCK, "[0, 5, \"lock\", [b\"k\", {\"ttl_ms\": 9007199254740991, \"wait_ms\": 0, "
+                      "\"value\": b\"\"}]]"},
+        {METHOD_LOCK, "[0, 5, \"lock\", [\"k\", {\"ttl_ms\": 1, \"wait_ms\": nil, \"value\": nil, "
+                      "\"client\": \"c\", \"seq\": 1, \"fence\": [\"l\", 1]}]]"},
+        {METHOD_UNLOCK, "[0, 5, \"unlock\", [\"k\", 0]]"},
+        {METHOD_UNLOCK,
+         "[0, 5, \"unlock\", [\"k\", 9007199254740991, {\"client\": \"c\", \"seq\": 1}]]"},
+        {METHOD_LOCK_CANCEL, "[0, 5, \"lock_cancel\", [0]]"},
+        {METHOD_LOCK_CANCEL, "[0, 5, \"lock_cancel\", [4294967295, {}]]"},
         {METHOD_MEMBER_ADD, "[0, 5, \"member_add\", [\"h:1\", \"h:2\"]]"},
         {METHOD_MEMBER_ADD, "[0, 5, \"member_add\", [\"h:1\", \"h\"*255, {\"id\": 4294967295}]]"},
         {METHOD_MEMBER_ADD,
@@ -377,6 +387,27 @@ static void refused_table(void **unused) {
         {"lease_get", "[1, {\"client\": \"c\", \"seq\": 1}]"},
         {"lease_revoke", "[1, 2]"},
         {"txn", "[[], [[\"lease_get\", [1]]], []]"},
+        {"lock", "[]"},
+        {"lock", "[\"k\"]"},
+        {"lock", "[\"k\", {}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": nil}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": 0}]"},
+        {"lock", "[\"\", {\"ttl_ms\": 1}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": 1, \"value\": 1}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": 1, \"wait_ms\": -1}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": 1, \"wait_ms\": \"0\"}]"},
+        {"lock", "[\"k\", {\"ttl_ms\": 1, \"lease\": 1}]"},
+        {"lock", "[\"k\", 1, {\"ttl_ms\": 1}]"},
+        {"unlock", "[\"k\"]"},
+        {"unlock", "[\"k\", nil]"},
+        {"unlock", "[\"k\", \"1\"]"},
+        {"unlock", "[\"k\", -1]"},
+        {"unlock", "[\"k\", 1, {\"ttl_ms\": 1}]"},
+        {"lock_cancel", "[]"},
+        {"lock_cancel", "[4294967296]"},
+        {"lock_cancel", "[\"1\"]"},
+        {"lock_cancel", "[1, {\"client\": \"c\", \"seq\": 1}]"},
+        {"txn", "[[], [[\"lock\", [\"k\", {\"ttl_ms\": 1}]]], []]"},
         {"member_add", "[\"a:1\"]"},
         {"member_add", "[\"a:1\", {}]"},
         {"member_add", "[1, \"a:1\"]"},
@@ -618,8 +649,8 @@ static void fields_of_a_txn(void **unused) {
 static void unknown_methods(void **unused) {
     (void) unused;
     static const char *const names[] = {
-        "\"\"",     "\"GET\"",    "\"get \"",        "\"get\\x00\"", "\"unknown\"",    "\"expire\"",
-        "\"lock\"", "\"unlock\"", "\"lock_cancel\"", "\"x\"*100000", "\"\\xff\\xfe\"",
+        "\"\"",        "\"GET\"",    "\"get \"",     "\"get\\x00\"",
+        "\"unknown\"", "\"expire\"", "\"x\"*100000", "\"\\xff\\xfe\"",
     };
     buffer_t bytes = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
