@@ -12,8 +12,8 @@
 /* ---- terms by index ---- */
 
 uint64_t log_terms_at(const log_terms_t *self, uint64_t index) {
-    bool inside = index >= self->base && index <= self->last && index < self->capacity;
-    return inside ? self->terms[index] : 0;
+    bool there = index >= self->base && index <= self->last && index < self->capacity;
+    return there ? self->terms[index] : 0;
 }
 
 void log_terms_set(log_terms_t *self, uint64_t index, uint64_t term) {
