@@ -21,7 +21,9 @@ static int text_save(const fs_t *fs, const char *directory, const char *name, ch
     return fs_replace(fs, directory, name, text, size + (size_t) more);
 }
 
-/* Loads and checks; `text` is then NUL-terminated and ends before the sum line. */
+/* Loads and checks; `text` is then NUL-terminated and ends before the sum line. What was read is
+ * durable on return: it may be what a save left behind whose last sync failed, and the next crash
+ * would take it back from under all that is built on it. */
 static int text_load(const fs_t *fs, const char *directory, const char *name, char *text,
                      size_t capacity) {
     char path[LIMIT_PATH_BYTES + 16];
@@ -42,7 +44,7 @@ static int text_load(const fs_t *fs, const char *directory, const char *name, ch
     if (strcmp(line + 1, expected) != 0)
         return DRAX_ECORRUPT;
     line[1] = '\0';
-    return 0;
+    return fs->sync_dir(fs->self, directory);
 }
 
 /* ---- identity ---- */

@@ -145,6 +145,26 @@ static void a_save_is_all_or_nothing(void **state) {
     }
 }
 
+/* The last sync of a save fails: the old file counts or the new one, but not first the one and,
+ * after a crash, the other. */
+static void what_was_read_stays(void **state) {
+    fs_faulty_t *disk = *state;
+    const fs_t *fs = fs_faulty_fs(disk);
+    home_current_t loaded, first = {1, 0, 0}, second = {2, 10, 3};
+    assert_int_equal(fs->sync_dir(fs->self, ""), 0);
+    assert_int_equal(fs->sync_dir(fs->self, "home"), 0);
+    assert_int_equal(home_current_save(fs, "home", &first), 0);
+    uint64_t before = fs_faulty_calls(disk);
+    assert_int_equal(home_current_save(fs, "home", &first), 0);
+    fs_faulty_fail(disk, fs_faulty_calls(disk) - before, 1, DRAX_EIO);
+    assert_int_equal(home_current_save(fs, "home", &second), DRAX_EIO);
+    assert_int_equal(home_current_load(fs, "home", &loaded), 0);
+    assert_int_equal(loaded.number, 2);
+    fs_faulty_crash(disk, FS_CRASH_LOSE);
+    assert_int_equal(home_current_load(fs, "home", &loaded), 0);
+    assert_int_equal(loaded.number, 2);
+}
+
 static void paths_are_below_the_home(void **state) {
     (void) state;
     char path[LIMIT_PATH_BYTES];
@@ -162,6 +182,7 @@ int main(void) {
         T(identity_comes_back),      T(current_comes_back),
         T(damage_is_noticed),        T(what_follows_the_checksum_is_damage),
         T(a_save_is_all_or_nothing), T(paths_are_below_the_home),
+        T(what_was_read_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
