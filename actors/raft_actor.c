@@ -348,10 +348,12 @@ static void local_receive(raft_actor_t *self, message_t *message, uint64_t now_m
 
 /* ---- messages of peers ---- */
 
-/* A leader that was removed answers the request that did it, when it is no member any more. */
+/* A leader that was removed answers the request that did it, when it is no member any more; and the
+ * leader whose snapshot the core wants may have come after all that this node has heard of. */
 static bool peer_known(const raft_actor_t *self, const message_t *message) {
     return self->core && message->cluster == self->cluster && message->to == self->node &&
            (message->kind == MESSAGE_ADMIN_RESULT || message->kind == MESSAGE_MEMBERS ||
+            (self->pull.from && message->from == self->pull.from) ||
             config_member(raft_config(self->core), message->from) ||
             config_member(&self->hint, message->from) || config_member(&self->told, message->from));
 }

@@ -667,6 +667,25 @@ static void a_snapshot_is_pulled_chunk_by_chunk(void **state) {
     assert_int_equal(fake_post_waiting(&f->post, MESSAGE_SNAPSHOT_FETCH), 0);
 }
 
+/* A leader that came after all that this node has heard of: its snapshot is the only way to hear
+ * more.
+ */
+static void a_snapshot_of_an_unknown_leader_is_taken(void **state) {
+    fixture_t *f = *state;
+    joined(f);
+    fake_post_skip(&f->post);
+    message_t offer = {.kind = MESSAGE_SNAPSHOT_OFFER,
+                       .snapshot = {.index = 100, .snapshot_term = 1}};
+    peer_comes(f, 5000, &offer);
+    turn(f);
+    message_t *fetch = fake_post_find(&f->post, MESSAGE_SNAPSHOT_FETCH);
+    assert_int_equal(fetch->to, 5000);
+    chunk_comes(f, 5001, 6, 0, 0); /* of nobody */
+    assert_null(fake_post_find(&f->post, MESSAGE_SNAPSHOT_CHUNK));
+    chunk_comes(f, 5000, 6, 0, 0);
+    assert_non_null(fake_post_find(&f->post, MESSAGE_SNAPSHOT_CHUNK));
+}
+
 static void a_failed_snapshot_begins_again_when_offered(void **state) {
     fixture_t *f = *state;
     joined(f);
@@ -728,6 +747,7 @@ int main(void) {
         J(the_log_knows_better_than_who_was_told),
         T(a_leader_tells_the_silent_where_it_is),
         J(a_snapshot_is_pulled_chunk_by_chunk),
+        J(a_snapshot_of_an_unknown_leader_is_taken),
         J(a_failed_snapshot_begins_again_when_offered),
         T(a_single_leader_stops_after_a_turn),
         J(who_does_not_lead_stops_at_once),
