@@ -4,6 +4,7 @@
  * and iterators are those of kv_memory itself. After a write that failed the store behaves as
  * LevelDB under kv_leveldb.c: the next write opens it again, and cannot while snapshots are open.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,7 @@ static int handle_write(kv_t *kv, kv_batch_t *batch, bool sync) {
     handle_t *self = (handle_t *) kv;
     disk_store_t *store = self->store;
     bool stopping;
-    if (!sync)
-        abort(); /* this disk would have to know what of it is lost */
+    assert(sync); /* else this disk would have to know what of it is lost */
     if (store->broken && store->snapshots)
         return DRAX_EAGAIN;
     int rc = disk_call(self->disk, &stopping);

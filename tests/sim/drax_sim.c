@@ -2,9 +2,11 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/sim/run.h"
 #include "tests/sim/shrink.h"
@@ -111,13 +113,25 @@ static bool schedule_run(const sim_t *self, const schedule_t *schedule, counts_t
     return !result.failed;
 }
 
+/* The seed of an assertion that fails: there is no way on from there. */
+static uint64_t seed_now;
+
+static void on_abort(int signal_number) {
+    (void) signal_number;
+    char text[64];
+    int size = snprintf(text, sizeof text, "FAILED seed %" PRIu64 " by an assertion\n", seed_now);
+    if (size > 0 && write(STDERR_FILENO, text, (size_t) size) < 0)
+        _exit(2);
+}
+
 static bool seeds_run(const sim_t *self) {
     counts_t counts = {0};
     uint64_t failures = 0;
     double begin_s = cpu_s();
     for (uint64_t i = 0; i < self->count; i++) {
         schedule_t schedule;
-        schedule_draw(&schedule, self->first + i, self->nodes);
+        seed_now = self->first + i;
+        schedule_draw(&schedule, seed_now, self->nodes);
         failures += !schedule_run(self, &schedule, &counts, self->count == 1);
         fflush(stdout);
     }
@@ -213,6 +227,7 @@ static void options_read(sim_t *self, int argc, char **argv) {
 int main(int argc, char **argv) {
     sim_t self = {.first = 1, .count = 100};
     options_read(&self, argc, argv);
+    (void) signal(SIGABRT, on_abort);
     /* Worlds come and go: their memory is kept for the next one; what is large and hardly touched
      * is not cleared by hand. */
     (void) mallopt(M_MMAP_THRESHOLD, SIM_LARGE_BYTES);

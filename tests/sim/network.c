@@ -249,9 +249,13 @@ void network_crosstalk(world_t *self) {
     slice_t header = {stale->frames.header.data, stale->frames.header.size};
     if (codec_decode(&message, header, stale->frames.payloads, stale->frames.count) != 0)
         return;
-    /* Of another cluster; or of the past, where it was sent to or elsewhere. */
-    if (stream_chance(&self->random, 400))
+    /* Of another cluster, which has terms and members of its own; or of the past, where it was sent
+     * to or elsewhere. */
+    if (stream_chance(&self->random, 400)) {
         message.cluster ^= 1 + stream_range(&self->random, 0, 1000);
+        message.term += stream_range(&self->random, 0, 4);
+        message.to = self->machines[slot].node;
+    }
     process_deliver(world_process(self, slot, ACTOR_RAFT), letter_new(LETTER_PEER, &message),
                     self->now_us);
 }

@@ -130,17 +130,19 @@ void operator_learn(process_t *raft) {
         self->config = *config;
 }
 
-/* Voters of `config` whose disks are whole when that of `slot` is not. */
+/* Have a majority of the voters of `config` whole disks when that of `slot` is not? Learners that
+ * are lost count as well: the leader may promote them before it knows. */
 static bool config_survives(const world_t *self, const config_t *config, unsigned slot) {
     size_t voters = 0, whole = 0;
     for (size_t i = 0; i < config->count; i++) {
-        if (config->members[i].role != MEMBER_VOTER)
-            continue;
-        voters++;
+        bool has = false;
         for (unsigned j = 0; j < WORLD_SLOTS; j++) {
             const machine_t *machine = &self->machines[j];
-            whole += j != slot && machine->node == config->members[i].id && !machine->lost;
+            has = has || (j != slot && machine->node == config->members[i].id && !machine->lost);
         }
+        bool voter = config->members[i].role == MEMBER_VOTER;
+        voters += voter || !has;
+        whole += voter && has;
     }
     return voters == 0 || whole >= voters / 2 + 1;
 }

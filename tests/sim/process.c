@@ -255,7 +255,7 @@ static int storage_make(process_t *self, char *detail, size_t detail_size) {
                                  .seed = self->boot,
                                  .segment_bytes = shape->segment_bytes,
                                  .keep_bytes = shape->keep_bytes,
-                                 .keep_revisions = UINT32_MAX,
+                                 .keep_revisions = shape->keep_revisions,
                                  .chunk_bytes = shape->chunk_bytes};
     int rc = storage_actor_new(&self->storage, &options, detail, detail_size);
     self->self = self->storage;

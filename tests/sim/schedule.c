@@ -78,6 +78,33 @@ static uint32_t skewed(stream_t *random, uint32_t from, uint32_t to) {
     return from + (drawn < span ? drawn : span);
 }
 
+/* ---- crowds ---- */
+
+/* Some faults only do harm when they follow each other closely: a good part of the seeds has many
+ * of a few kinds that go together. */
+#define CROWD_KINDS 8u
+#define CROWD_IN_1000 350u
+#define CROWD_KIND_IN_1000 750u
+
+static const fault_kind_t crowds[][CROWD_KINDS] = {
+    {FAULT_PARTITION, FAULT_ONE_WAY, FAULT_FLAP, FAULT_LOSS, FAULT_DELAY, FAULT_PAUSE, FAULT_KILL,
+     FAULT_TRANSFER},
+    {FAULT_POWER, FAULT_KILL, FAULT_KILL_NODE, FAULT_WRITE_ERROR, FAULT_SYNC_ERROR, FAULT_FULL,
+     FAULT_SLOW, FAULT_PARTITION},
+    {FAULT_ADD, FAULT_REMOVE, FAULT_REPLACE, FAULT_TRANSFER, FAULT_PARTITION, FAULT_ONE_WAY,
+     FAULT_KILL, FAULT_POWER},
+    {FAULT_WIPE, FAULT_FLIP, FAULT_POWER, FAULT_KILL, FAULT_PARTITION, FAULT_TRANSFER, FAULT_SLOW,
+     FAULT_REPLACE},
+};
+
+static void crowd_draw(stream_t *random, uint32_t *weights) {
+    const fault_kind_t *crowd = crowds[stream_range(random, 0, sizeof crowds / sizeof crowds[0])];
+    memset(weights, 0, FAULT_KINDS * sizeof *weights);
+    for (size_t i = 0; i < CROWD_KINDS; i++)
+        if (stream_chance(random, CROWD_KIND_IN_1000))
+            weights[crowd[i]] = draws[crowd[i]].weight;
+}
+
 /* ---- the shape ---- */
 
 static void shape_draw(schedule_t *self, stream_t *random, uint32_t nodes) {
@@ -95,6 +122,7 @@ static void shape_draw(schedule_t *self, stream_t *random, uint32_t nodes) {
     self->sync_us = skewed(random, 50, 5000);
     self->drift = skewed(random, 0, 20000);
     self->codec = 8;
+    self->keep_revisions = skewed(random, 1, 100000);
 }
 
 /* ---- faults ---- */
@@ -182,11 +210,16 @@ void schedule_draw(schedule_t *self, uint64_t seed, uint32_t nodes) {
     self->seed = seed;
     shape_draw(self, &shape, nodes);
     uint32_t allowed = between(&random, 100, 1000);
-    for (fault_kind_t kind = 0; kind < FAULT_KINDS; kind++) {
+    for (fault_kind_t kind = 0; kind < FAULT_KINDS; kind++)
         weights[kind] = stream_chance(&random, allowed) ? draws[kind].weight : 0;
-        total += weights[kind];
+    size_t count = skewed(&random, 2, 30);
+    if (stream_chance(&random, CROWD_IN_1000)) {
+        crowd_draw(&random, weights);
+        count = between(&random, 15, 45);
     }
-    size_t count = total ? skewed(&random, 2, 30) : 0;
+    for (fault_kind_t kind = 0; kind < FAULT_KINDS; kind++)
+        total += weights[kind];
+    count = total ? count : 0;
     while (self->count < count) {
         uint32_t at = (uint32_t) stream_range(&random, 0, total);
         fault_kind_t kind = 0;

@@ -72,7 +72,7 @@ typedef struct schedule {
     uint32_t nodes;   /* at the beginning */
     uint32_t formed;  /* 1: faults begin when the cluster is whole; 0: at their time */
     uint32_t ends_ms; /* the last fault is over; then the world is healed */
-    uint32_t segment_bytes, keep_bytes, chunk_bytes;
+    uint32_t segment_bytes, keep_bytes, keep_revisions, chunk_bytes;
     uint32_t users, pause_us;
     uint32_t latency_us, jitter_us; /* between nodes */
     uint32_t sync_us;

@@ -49,6 +49,7 @@ static const struct {
     {"ends_ms", offsetof(schedule_t, ends_ms)},
     {"segment_bytes", offsetof(schedule_t, segment_bytes)},
     {"keep_bytes", offsetof(schedule_t, keep_bytes)},
+    {"keep_revisions", offsetof(schedule_t, keep_revisions)},
     {"chunk_bytes", offsetof(schedule_t, chunk_bytes)},
     {"users", offsetof(schedule_t, users)},
     {"pause_us", offsetof(schedule_t, pause_us)},

@@ -45,6 +45,8 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
         return "its membership";
     if (member->role != MEMBER_VOTER)
         return "its promotion";
+    if (storage_no_space(storage))
+        return "space";
     if (raft_leader(raft->core) != other->node)
         return "the leader";
     if (raft_config(raft->core)->index != raft_config(other->core)->index)
@@ -61,6 +63,10 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
 static bool agreed(const world_t *self, char *missing, size_t size) {
     unsigned leader = operator_leader(self);
     size_t nodes = 0;
+    if (operator_busy(self)) {
+        (void) snprintf(missing, size, "a removal");
+        return false;
+    }
     if (leader == WORLD_SLOTS) {
         (void) snprintf(missing, size, "no leader");
         return false;
