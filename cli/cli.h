@@ -67,6 +67,7 @@ struct cli {
 
 /* Each ends with an entry whose name is NULL. */
 extern const command_t commands_kv[];
+extern const command_t commands_watch[];
 extern const command_t commands_cluster[];
 extern const command_t commands_transfer[]; /* import, export */
 

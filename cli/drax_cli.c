@@ -30,7 +30,8 @@ enum { OPTION_ENDPOINTS = 256, OPTION_TIMEOUT, OPTION_VERSION, OPTION_FLAG };
 /* What parsing found: go on, or end with an exit code. */
 typedef enum { PARSE_ON, PARSE_HELP, PARSE_VERSION, PARSE_BAD } parse_t;
 
-static const command_t *const groups[] = {commands_kv, commands_cluster, commands_transfer};
+static const command_t *const groups[] = {commands_kv, commands_watch, commands_cluster,
+                                          commands_transfer};
 #define GROUP_COUNT (sizeof groups / sizeof *groups)
 
 static int program_run(cli_t *cli, int argc, char **argv);

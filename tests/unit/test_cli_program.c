@@ -327,7 +327,7 @@ static void test_usage(void **state) {
     bad("-o xml get a", 64);
     bad("--timeout 5x get a", 64);
     bad("--timeout 0 get a", 64);
-    bad("watch a", 64);
+    bad("listen a", 64);
     bad("help nonsense", 64);
     assert_int_equal(run("--help"), 0);
     assert_non_null(strstr(output, "rmtree DIR"));
