@@ -13,6 +13,7 @@ import tempfile
 import time
 
 import kernel
+from harness import UNCLOSED
 
 IMAGE_BYTES = 192 << 20
 UNMOUNT_S = 10
@@ -28,6 +29,7 @@ class Disk:
     def __init__(self, size=IMAGE_BYTES):
         self.path = tempfile.mkdtemp(prefix="drax-disk-")
         self.device = None
+        UNCLOSED.append(self)
         try:
             self.device, self.device_path = kernel.require("loop-devices", lambda: self.attach(size))
             kernel.command("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0",
@@ -99,6 +101,8 @@ class Disk:
             os.unlink(os.path.join(self.path, FILLER))
 
     def close(self):
+        if self in UNCLOSED:
+            UNCLOSED.remove(self)
         if os.path.ismount(self.path):
             with contextlib.suppress(OSError):
                 self.unmount()

@@ -12,14 +12,16 @@ import network
 import partitions
 from arena import UNSERVED, Arena, answer_timed, in_parallel
 from harness import put_until_done
+from slow import SlowPaths
 from workload import LoadTestCase
 
-PARTITIONS = int(os.environ.get("DRAX_CHAOS_PARTITIONS", "14"))
+PARTITIONS = int(os.environ.get("DRAX_CHAOS_PARTITIONS", "9"))
 LEADER_LOSS_S = 3      # contract section 1: the next write, with a majority connected
 MINORITY_ANSWER_S = 5  # contract section 1: UNAVAILABLE or TIMEOUT without a majority
 LOCAL_ANSWER_S = 1     # stale reads and status, which ask nobody
 HEALED_S = 5           # a write through every node, after the network is whole again
 FLAPS = 12
+SLOW_WRITES = 200
 
 
 def setUpModule():
@@ -84,6 +86,20 @@ class UnderLoad(PartitionTest):
             self.record.ending.wait(self.random.uniform(0.05, 0.4))
         self.heal()
         self.progress_wait(20)
+        self.load_end()
+
+
+    def test_slow_and_lossy_paths(self):
+        """As between continents on a bad day; nobody is cut off, so there is no excuse."""
+        self.load_start(self.arena.nodes)
+        self.progress_wait(20)
+        slow = SlowPaths(self.network, delay_s=0.01, jitter_s=0.03, loss=0.03, repeat=0.02, chance=self.random)
+        try:
+            self.progress_wait(SLOW_WRITES)
+            self.assertGreater(slow.lost, 0)
+        finally:
+            slow.close()
+        print(f"slow paths: {slow.taken} packets, {slow.lost} of them lost", flush=True)
         self.load_end()
 
 

@@ -7,10 +7,13 @@ Invariants:
 1. Whatever a test does, its processes end and its directories go: every Node is registered for
    cleanup before it is started, and the kernel kills it should this interpreter be killed first.
 2. Only processes started here are signalled, by pid: a node runs in a session of its own.
+   What Ctrl-C or SIGTERM leaves to nobody is closed when the interpreter ends (UNCLOSED).
 3. A sanitizer's report in any process of a node fails the test that owns the node.
 4. Nodes are started from the main thread only (the kernel ties them to the starting thread).
 """
 
+import atexit
+import contextlib
 import os
 import random
 import shutil
@@ -36,6 +39,19 @@ STOP_TIMEOUT_S = 5    # the contract's bound for SIGTERM
 LOG_TAIL_LINES = 60
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer",
                    "AddressSanitizer:DEADLYSIGNAL")
+
+
+UNCLOSED = []  # what has processes or files, in the order in which it was made
+
+
+def unclosed_close():
+    for thing in reversed(UNCLOSED[:]):
+        with contextlib.suppress(Exception):
+            thing.close()
+
+
+atexit.register(unclosed_close)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def wait_until(predicate, timeout, what="the condition", interval=0.02):
@@ -234,6 +250,7 @@ class Node:
         self.prefix = list(prefix)
         self.log = []
         self.process = None
+        UNCLOSED.append(self)
 
     def argv(self, *command):
         argv = [DRAXD, *command, "--home", self.home, "--addr", self.addr,
@@ -325,6 +342,8 @@ class Node:
 
     def close(self):
         """End everything, remove the home; AssertionError for a sanitizer's report in the log."""
+        if self in UNCLOSED:
+            UNCLOSED.remove(self)
         try:
             if self.process:
                 self.process.close()

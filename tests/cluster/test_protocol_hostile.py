@@ -240,11 +240,16 @@ GREETING = (b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x00" + b"NULL" + b"\0" * 16 +
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 
 
+def connection_open(addr):
+    host, port = addr.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), 10)
+    connection.settimeout(5)
+    return connection
+
+
 class Connections(HostileTest):
     def connect(self, addr=None, stack=None):
-        host, port = (addr or self.server.addr).rsplit(":", 1)
-        connection = socket.create_connection((host, int(port)), 10)
-        connection.settimeout(5)
+        connection = connection_open(addr or self.server.addr)
         if stack is not None:
             stack.enter_context(connection)
         else:
