@@ -7,6 +7,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "broker/error.h"
+
 #define FRAMES_MAX 8
 
 static void *gateway_run(void *arg);
@@ -50,12 +52,19 @@ void gateway_stop(gateway_t **self) {
 
 static void request_log(gateway_t *self, const request_t *request, int decoded) {
     pthread_mutex_lock(&self->lock);
+    if (decoded == DRAX_EAGAIN) { /* a notification */
+        self->credit += request->credit;
+        pthread_mutex_unlock(&self->lock);
+        return;
+    }
     if (decoded != 0)
         self->malformed++;
     assert(self->count < GATEWAY_LOG);
     gateway_entry_t *entry = &self->log[self->count++];
     entry->method = request->method;
     entry->seq = request->seq;
+    entry->from = request->from;
+    entry->watch = request->watch;
     entry->client_size = request->client.size;
     if (request->client.size > 0)
         memcpy(entry->client, request->client.data, request->client.size);
@@ -96,6 +105,8 @@ static bool request_serve(gateway_t *self) {
     case GATEWAY_ANSWER:
         for (int times = self->repeat ? 2 : 1; times > 0; times--)
             answer_send(self, frames, count, &out);
+        for (size_t i = 0; i < self->follow_count; i++)
+            answer_send(self, frames, count, &self->follow[i]);
         break;
     case GATEWAY_SILENT:
         break;
@@ -105,6 +116,9 @@ static bool request_serve(gateway_t *self) {
     }
     for (size_t i = 0; i < count; i++)
         zmq_msg_close(&frames[i]);
+    for (size_t i = 0; i < self->follow_count; i++)
+        buffer_free(&self->follow[i]);
+    self->follow_count = 0;
     buffer_free(&out);
     return alive;
 }
@@ -137,6 +151,13 @@ size_t gateway_count(gateway_t *self) {
     size_t count = self->count;
     pthread_mutex_unlock(&self->lock);
     return count;
+}
+
+uint64_t gateway_credit(gateway_t *self) {
+    pthread_mutex_lock(&self->lock);
+    uint64_t credit = self->credit;
+    pthread_mutex_unlock(&self->lock);
+    return credit;
 }
 
 gateway_entry_t gateway_entry(gateway_t *self, size_t at) {

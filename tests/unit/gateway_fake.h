@@ -14,6 +14,7 @@
 #include "broker/rpc.h"
 
 #define GATEWAY_LOG 4096
+#define GATEWAY_FOLLOW 128
 
 typedef enum {
     GATEWAY_ANSWER, /* send what the script wrote */
@@ -34,6 +35,7 @@ typedef struct gateway_entry {
     uint8_t client[LIMIT_CLIENT_ID_BYTES];
     size_t client_size;
     uint64_t seq;
+    uint64_t from, watch; /* watch, watch_cancel */
     char key[64];
 } gateway_entry_t;
 
@@ -45,10 +47,13 @@ struct gateway {
     unsigned char *extra_frame; /* sent before the payload when not NULL: one frame of one byte */
     bool repeat;                /* sends every answer twice */
     bool refused;               /* for scripts that refuse once */
-    pthread_mutex_t lock;       /* guards what follows */
+    buffer_t follow[GATEWAY_FOLLOW]; /* what a script wants sent after its answer, each a message */
+    size_t follow_count;
+    pthread_mutex_t lock; /* guards what follows */
     size_t count;
     gateway_entry_t log[GATEWAY_LOG];
     size_t malformed; /* requests that the decoder refused */
+    uint64_t credit;  /* of all notifications `credit` */
 };
 
 /* Starts at a free port (port 0) or at this one. */
@@ -56,6 +61,7 @@ gateway_t *gateway_start(gateway_script_fn *script, unsigned port);
 void gateway_stop(gateway_t **self);
 
 size_t gateway_count(gateway_t *self);
+uint64_t gateway_credit(gateway_t *self);
 gateway_entry_t gateway_entry(gateway_t *self, size_t at);
 
 /* Packs a response: success, to be followed by a map; or a whole failure. */
