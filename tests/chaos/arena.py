@@ -19,6 +19,7 @@ class Arena:
     def __init__(self, count, network=False, disks=None):
         """`disks`: the size of each node's own, or None: all homes in one folder's file system."""
         self.network = None
+        self.slow = None  # SlowPaths while there are any
         self.disks = []
         self.cluster = None
         try:
@@ -56,7 +57,7 @@ class Arena:
             if self.cluster:
                 self.cluster.close()
         finally:
-            for part in [self.network, *self.disks]:
+            for part in [self.slow, self.network, *self.disks]:
                 if part:
                     with contextlib.suppress(OSError):  # whatever is left ends with this program
                         part.close()

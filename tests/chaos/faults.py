@@ -11,6 +11,7 @@ import signal
 
 import partitions
 from harness import KINDS, pid_is_alive, pid_signal
+from slow import SlowPaths
 
 FULL_LEAVES = 1 << 20  # what a foreign file leaves free; the journal's spares are more than that anyway
 
@@ -92,6 +93,21 @@ class Partition(Fault):
         self.arena.network.heal()
 
 
+class Slow(Fault):
+    """All paths delay, lose, repeat and reorder. One at a time."""
+
+    def begin(self):
+        if self.arena.slow:
+            return False
+        self.arena.slow = SlowPaths(self.arena.network, delay_s=self.chance.choice((0.001, 0.02)), jitter_s=0.03,
+                                    loss=self.chance.choice((0, 0.02, 0.1)), repeat=0.02, chance=self.chance)
+        return True
+
+    def end(self):
+        self.arena.slow.close()
+        self.arena.slow = None
+
+
 class Power(Fault):
     """The power of one node, or of all, fails; it returns at the end."""
 
@@ -121,4 +137,4 @@ class FullDisk(Fault):
         self.disk.drain()
 
 
-FAULTS = {"kill": Kill, "pause": Pause, "partition": Partition, "power": Power, "full disk": FullDisk}
+FAULTS = {"kill": Kill, "pause": Pause, "partition": Partition, "slow": Slow, "power": Power, "full disk": FullDisk}

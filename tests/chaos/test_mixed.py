@@ -23,9 +23,9 @@ SECONDS = float(os.environ.get("DRAX_CHAOS_SECONDS", "20"))
 CAMPAIGN_S = 90
 HEALED_S = 20            # from the end of the last fault, whatever was mixed, to writes through every node
 AT_ONCE = 3
-WEIGHTS = {"kill": 10, "pause": 6, "partition": 6, "power": 2, "full disk": 1}
+WEIGHTS = {"kill": 10, "pause": 6, "partition": 6, "slow": 2, "power": 2, "full disk": 1}
 # How long a fault lasts; processes pause for less than what a supervisor takes for hanging.
-LASTS_S = {"kill": (0, 0), "pause": (0.1, 5), "partition": (0.2, 5), "power": (0, 2), "full disk": (1, 5)}
+LASTS_S = {"kill": (0, 0), "pause": (0.1, 5), "partition": (0.2, 5), "slow": (0.5, 5), "power": (0, 2), "full disk": (1, 5)}
 BETWEEN_S = (0.05, 1.5)
 
 Step = collections.namedtuple("Step", "at kind lasts chance")
