@@ -59,7 +59,11 @@ static int append_check(const journal_t *self, const entry_t *entries, size_t co
     uint64_t first = entries[0].index;
     if (first < journal_first_index(self) || first > self->last_index + 1)
         return DRAX_EINVAL;
+    uint64_t term = journal_term_at(self, first - 1);
     for (size_t i = 0; i < count; i++) {
+        if (entries[i].term < term)
+            return DRAX_EINVAL; /* recovery would refuse it */
+        term = entries[i].term;
         if (entries[i].index != first + i || (unsigned) entries[i].kind > ENTRY_CONFIG ||
             (entries[i].kind == ENTRY_CONFIG) != (entries[i].config != NULL))
             return DRAX_EINVAL;

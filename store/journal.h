@@ -39,8 +39,8 @@ void journal_close(journal_t **self);
 
 /* Appends hard state (when `hard_state`: term, vote) and then entries, without syncing. If
  * entries[0].index <= last_index, everything from there on is gone first. entries[0].index must be
- * in first_index .. last_index + 1 (DRAX_EINVAL). All or nothing: DRAX_ENOSPC, see invariant 3;
- * DRAX_ETOOLARGE: a payload above LIMIT_ENTRY_BYTES. */
+ * in first_index .. last_index + 1, and terms must not fall (DRAX_EINVAL). All or nothing:
+ * DRAX_ENOSPC, see invariant 3; DRAX_ETOOLARGE: a payload above LIMIT_ENTRY_BYTES. */
 int journal_append(journal_t *self, bool hard_state, uint64_t term, uint64_t vote,
                    const entry_t *entries, size_t count);
 

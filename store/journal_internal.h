@@ -29,6 +29,8 @@
 /* Kept free at the end of a segment for what makes room on a full disk (COMPACT, RESET), and SEAL.
  */
 #define JOURNAL_SLACK_BYTES (16u * RECORD_BYTES)
+/* Indexes, terms, times and positions stay below: adding to one never wraps. */
+#define JOURNAL_NUMBER_MAX ((uint64_t) 1 << 62)
 /* Smaller segments are not made. */
 #define JOURNAL_SEGMENT_MIN_BYTES 4096u
 /* Bodies up to this size are copied next to their heads, larger ones written from where they are.

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/codec.h"
 #include "store/journal_internal.h"
 
 typedef struct recovery {
@@ -184,6 +185,18 @@ static void header_begin(journal_t *journal, const header_t *header) {
     journal->runs[0] = (term_run_t){header->last_index, header->last_term};
 }
 
+/* Why a header that is whole cannot be right; NULL when it can. Its sequence is checked already. */
+static const char *header_objection(const header_t *header) {
+    if (header->first_sequence == 0 || header->first_sequence > header->sequence)
+        return "the header says that its own segment is not needed";
+    if (header->base > JOURNAL_NUMBER_MAX || header->durable > header->base)
+        return "the header claims what came after it to be synced";
+    if (header->last_index > JOURNAL_NUMBER_MAX || header->last_term > JOURNAL_NUMBER_MAX ||
+        header->last_time_ms > JOURNAL_NUMBER_MAX)
+        return "the header tells of an impossible log";
+    return NULL;
+}
+
 /* Takes the header in `data` as the beginning of segment number `i`. 1: there is none, the walk
  * ends. */
 static int header_take(recovery_t *self, size_t i, segment_t *segment) {
@@ -207,6 +220,9 @@ static int header_take(recovery_t *self, size_t i, segment_t *segment) {
                        "the file does not have the size that its header says");
     if (header.sequence != segment->sequence || header.capacity % RECORD_ALIGN != 0)
         return corrupt(self, segment->sequence, 0, "the header belongs to another segment");
+    const char *objection = header_objection(&header);
+    if (objection)
+        return corrupt(self, segment->sequence, 0, objection);
     if (i == 0) {
         header_begin(journal, &header);
     } else {
@@ -224,18 +240,43 @@ static int header_take(recovery_t *self, size_t i, segment_t *segment) {
     return 0;
 }
 
+/* Why an entry cannot be the log's next one; NULL when it can. */
+static const char *entry_objection(const journal_t *journal, const record_t *record,
+                                   const uint8_t *body) {
+    config_t config;
+    if (record->index != journal->last_index + 1)
+        return "the entry does not follow the one before";
+    if (record->term < journal_term_at(journal, journal->last_index))
+        return "the entry is of an earlier term than the one before";
+    if (record->entry_kind > ENTRY_CONFIG)
+        return "an entry of unknown kind";
+    if (record->entry_kind == ENTRY_CONFIG &&
+        codec_config_decode(&config, (slice_t){body, record->length}) != 0)
+        return "a membership that cannot be read";
+    return NULL;
+}
+
 /* Why a record that continues the chain cannot be right; NULL when it can. */
 static const char *record_objection(const journal_t *journal, const segment_t *segment,
-                                    uint64_t offset, const record_t *record) {
+                                    uint64_t offset, const record_t *record, const uint8_t *body) {
     if (record->durable > segment->base + offset)
         return "the record claims what came after it to be synced";
+    if (record->index > JOURNAL_NUMBER_MAX || record->term > JOURNAL_NUMBER_MAX ||
+        record->time_ms > JOURNAL_NUMBER_MAX)
+        return "the record holds an impossible number";
+    if (record->kind != RECORD_ENTRY && record->length > 0)
+        return "the record has a body, which only entries have";
     switch (record->kind) {
     case RECORD_ENTRY:
-        if (record->index != journal->last_index + 1)
-            return "the entry does not follow the one before";
-        return record->entry_kind > ENTRY_CONFIG ? "an entry of unknown kind" : NULL;
+        return entry_objection(journal, record, body);
     case RECORD_TRUNCATE:
-        return record->index > journal->last_index ? "a truncation beyond the end" : NULL;
+        if (record->index > journal->last_index)
+            return "a truncation beyond the end";
+        /* The log can begin later than what a record takes back. */
+        return record->index >= journal->runs[0].index &&
+                       record->term != journal_term_at(journal, record->index)
+                   ? "a truncation to an entry of another term"
+                   : NULL;
     case RECORD_COMPACT:
         return record->index > segment->sequence ? "a compaction beyond the end" : NULL;
     case RECORD_SEAL:
@@ -272,7 +313,8 @@ static int records_walk(recovery_t *self, segment_t *segment) {
             self->reason = end_reason(journal, bytes, left);
             return 0;
         }
-        const char *objection = record_objection(journal, segment, offset, &record);
+        const char *objection =
+            record_objection(journal, segment, offset, &record, bytes + RECORD_BYTES);
         if (objection)
             return corrupt(self, segment->sequence, offset, objection);
         int rc = journal_log_reserve(journal, segment, 1);

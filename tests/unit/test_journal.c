@@ -183,7 +183,9 @@ static void test_bad_arguments(void **state) {
     assert_true(journal_append(self->journal, false, 0, 0, &entry, 1) != 0);
     entry.kind = ENTRY_NOOP;
     assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
-    entry = (entry_t){.index = 6, .kind = ENTRY_BLOCK};
+    entry = (entry_t){.index = 6, .term = 0}; /* terms do not fall */
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_EINVAL);
+    entry = (entry_t){.index = 6, .term = 1, .kind = ENTRY_BLOCK};
     entry.payload = payload_new(LIMIT_ENTRY_BYTES + 1);
     assert_non_null(entry.payload);
     assert_int_equal(journal_append(self->journal, false, 0, 0, &entry, 1), DRAX_ETOOLARGE);

@@ -17,6 +17,7 @@
 
 #define SEGMENT_1 "j/0000000000000001.seg"
 #define SEGMENT_2 "j/0000000000000002.seg"
+#define IMPOSSIBLE (((uint64_t) 1 << 62) + 1)
 
 /* ---- forging ---- */
 
@@ -110,14 +111,22 @@ static void test_records_refused(void **state) {
         {{.kind = RECORD_ENTRY, .index = 7, .term = 1}, "does not follow"},
         {{.kind = RECORD_ENTRY, .index = 5, .term = 1}, "does not follow"},
         {{.kind = RECORD_ENTRY, .index = 6, .term = 1, .entry_kind = 9}, "unknown kind"},
+        {{.kind = RECORD_ENTRY, .index = 6, .term = 0}, "an earlier term"},
+        {{.kind = RECORD_ENTRY, .index = 6, .term = 1, .entry_kind = ENTRY_CONFIG}, "membership"},
+        {{.kind = RECORD_ENTRY, .index = 6, .term = IMPOSSIBLE}, "impossible number"},
+        {{.kind = RECORD_RESET, .index = IMPOSSIBLE}, "impossible number"},
+        {{.kind = RECORD_ENTRY, .index = 6, .time_ms = IMPOSSIBLE}, "impossible number"},
         {{.kind = RECORD_TRUNCATE, .index = 6, .term = 1}, "truncation beyond"},
+        {{.kind = RECORD_TRUNCATE, .index = 4, .term = 2}, "of another term"},
+        /* Its end was once miscounted when the segment after it had no header. */
+        {{.kind = RECORD_SEAL, .index = 2, .length = 8}, "only entries have"},
         {{.kind = RECORD_COMPACT, .index = 2}, "compaction beyond"},
         {{.kind = RECORD_SEAL, .index = 3}, "seal for another"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bench_t self;
         closed(&self, 5);
-        (void) record_forge(&self, cases[i].record, NULL);
+        (void) record_forge(&self, cases[i].record, (const uint8_t[8]){0});
         refused(&self, SEGMENT_1, cases[i].reason);
     }
 }
@@ -173,12 +182,11 @@ static void test_full_to_the_last_byte(void **state) {
     uint64_t left = SEGMENT - chain_end(&self, SEGMENT_1, &chain);
     uint32_t length = (uint32_t) (left - RECORD_BYTES - RECORD_ALIGN);
     (void) record_forge(
-        &self, (record_t){.kind = RECORD_HARD_STATE, .term = 9, .index = 2, .length = length},
-        body);
+        &self, (record_t){.kind = RECORD_ENTRY, .index = 6, .term = 9, .length = length}, body);
     assert_int_equal(bench_open(&self), 0);
     assert_string_equal(self.detail, "");
-    assert_int_equal(journal_term(self.journal), 9);
-    assert_int_equal(journal_last_index(self.journal), 5);
+    assert_int_equal(journal_last_index(self.journal), 6);
+    assert_int_equal(journal_term_at(self.journal, 6), 9);
     bench_end(&self);
 }
 
@@ -188,14 +196,16 @@ static void test_found_when_read(void **state) {
     static const uint8_t body[] = "no membership";
     bench_t self;
     closed(&self, 5);
-    (void) record_forge(
-        &self,
-        (record_t){.kind = RECORD_ENTRY, .index = 6, .entry_kind = ENTRY_CONFIG, .length = 13},
-        body);
-    (void) record_forge(
-        &self, (record_t){.kind = RECORD_ENTRY, .index = 7, .entry_kind = ENTRY_NOOP, .length = 13},
-        body);
+    record_t sixth = {.kind = RECORD_ENTRY, .index = 6, .term = 1, .length = 13};
+    record_t seventh = {.kind = RECORD_ENTRY, .index = 7, .term = 1, .length = 13};
+    uint64_t chain, before = chain_end(&self, SEGMENT_1, &sixth.prev);
+    (void) record_forge(&self, sixth, body);
+    (void) record_forge(&self, seventh, body);
     assert_int_equal(bench_open(&self), 0);
+    uint8_t bytes[RECORD_BYTES + 16];
+    sixth.entry_kind = ENTRY_CONFIG;
+    record_encode(bytes, &sixth, body, SALT);
+    bytes_write(&self, SEGMENT_1, before, bytes, RECORD_BYTES);
     entries_t entries = {0};
     assert_int_equal(journal_read(self.journal, 1, 1u << 20, &entries), DRAX_ECORRUPT);
     entries_clear(&entries);
@@ -203,9 +213,7 @@ static void test_found_when_read(void **state) {
     assert_memory_equal(payload_data(entries.items[0].payload), body, 13);
     entries_clear(&entries);
     /* The last entry now says that it is another: the search ends with the segment. */
-    uint8_t bytes[RECORD_BYTES + 16];
     record_t record;
-    uint64_t chain;
     uint64_t offset = chain_end(&self, SEGMENT_1, &chain) - sizeof bytes;
     bytes_read(&self, SEGMENT_1, offset, bytes, sizeof bytes);
     assert_true(record_head_decode(&record, bytes, sizeof bytes, SALT));
@@ -215,7 +223,7 @@ static void test_found_when_read(void **state) {
     assert_int_equal(journal_read(self.journal, 7, 1, &entries), DRAX_ECORRUPT);
     /* A disk that cannot be read, be it only in the middle of a large entry; a file that lost its
      * end. */
-    entry_t entry = {.index = 8, .kind = ENTRY_BLOCK, .payload = payload_new(200000)};
+    entry_t entry = {.index = 8, .term = 1, .kind = ENTRY_BLOCK, .payload = payload_new(200000)};
     assert_non_null(entry.payload);
     memset(payload_bytes(entry.payload), 1, 200000);
     assert_int_equal(journal_append(self.journal, false, 0, 0, &entry, 1), 0);
@@ -253,6 +261,32 @@ static void test_headers_refused(void **state) {
         *(field ? &header.base : &header.prev) += 8;
         header_forge(&self, SEGMENT_2, header);
         refused(&self, SEGMENT_2, "does not continue");
+    }
+
+    const struct {
+        header_t change; /* added to what the header says */
+        const char *reason;
+    } cases[] = {
+        /* It once made the opening look for a segment beyond the last one. */
+        {{.first_sequence = 1}, "its own segment is not needed"},
+        {{.first_sequence = UINT64_MAX}, "its own segment is not needed"},
+        {{.base = IMPOSSIBLE}, "after it to be synced"},
+        {{.durable = 1}, "after it to be synced"},
+        {{.last_index = IMPOSSIBLE}, "an impossible log"},
+        {{.last_term = IMPOSSIBLE}, "an impossible log"},
+        {{.last_time_ms = IMPOSSIBLE}, "an impossible log"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        closed(&self, 5);
+        header = header_of(&self, SEGMENT_1);
+        header.first_sequence += cases[i].change.first_sequence;
+        header.base += cases[i].change.base;
+        header.durable += cases[i].change.durable;
+        header.last_index += cases[i].change.last_index;
+        header.last_term += cases[i].change.last_term;
+        header.last_time_ms += cases[i].change.last_time_ms;
+        header_forge(&self, SEGMENT_1, header);
+        refused(&self, SEGMENT_1, cases[i].reason);
     }
 
     closed(&self, 5); /* a file shorter than any header */
