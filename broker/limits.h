@@ -29,7 +29,11 @@
 /* ---- what a gateway holds ---- */
 #define LIMIT_CLIENT_PENDING 8192u /* requests of one connection not yet answered */
 #define LIMIT_CLIENT_PENDING_BYTES (32u << 20)
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define LIMIT_GATEWAY_PENDING 32u /* reached, and made a million times a minute */
+#else
 #define LIMIT_GATEWAY_PENDING 65536u /* of all connections */
+#endif
 #define LIMIT_GATEWAY_PENDING_BYTES (256u << 20)
 #define LIMIT_CLIENT_UNSENT_BYTES (32u << 20)   /* answers a connection has not taken yet */
 #define LIMIT_GATEWAY_UNSENT_BYTES (256u << 20) /* of all connections */

@@ -4,12 +4,9 @@
  *
  * Properties: nothing crashes, leaks or reads beyond the bytes; what decodes encodes again.
  */
-#include <assert.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "broker/codec.h"
 #include "broker/error.h"
+#include "tests/fuzz/fuzz.h"
 
 #define FRAMES_MAX 8
 
@@ -19,8 +16,6 @@ static slice_t front_take(slice_t *rest, size_t size) {
     rest->size -= front.size;
     return front;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     slice_t rest = {data, size};

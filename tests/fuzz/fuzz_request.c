@@ -1,16 +1,14 @@
-/* fuzz_request.c: any bytes as a client's payload, as a block, a batch and an expire command.
+/* fuzz_request.c: any bytes as a client's payload, as a block, a batch, an expire command and what
+ * is said of the past.
  *
  * Properties: nothing crashes or reads beyond the bytes; a refusal has a code and a text; what
  * opens can be read to its end; no payload is both a request and an expire command.
  */
-#include <assert.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
 #include "broker/block.h"
 #include "broker/error.h"
+#include "broker/past.h"
 #include "broker/rpc.h"
+#include "tests/fuzz/fuzz.h"
 
 /* What was accepted can be read again to its end. */
 static void txn_check(const request_t *request) {
@@ -90,7 +88,17 @@ static int expire_check(slice_t bytes) {
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+static void past_check(slice_t bytes) {
+    past_question_t question;
+    past_answer_t answer;
+    slice_t key;
+    (void) past_question_read(&question, bytes);
+    (void) event_key(bytes, &key);
+    if (past_answer_read(&answer, bytes) != 0)
+        return;
+    assert(answer.events.data >= bytes.data &&
+           answer.events.data + answer.events.size <= bytes.data + bytes.size);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     slice_t bytes = {data, size};
@@ -99,5 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     assert(request == DRAX_EPROTO || expire != 0);
     block_check(bytes);
     batch_check(bytes);
+    past_check(bytes);
     return 0;
 }
