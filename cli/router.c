@@ -18,8 +18,8 @@
 
 static void network_read(drax_t *self, uint64_t now_ms);
 static void answers_take(drax_t *self, connection_t *connection, uint64_t now_ms);
-static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
-                        uint64_t now_ms);
+static const char *answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
+                               uint64_t now_ms);
 static void connection_lost(drax_t *self, connection_t *connection, const char *trouble,
                             uint64_t now_ms);
 static void timers_run(drax_t *self, uint64_t now_ms);
@@ -89,31 +89,36 @@ static void answers_take(drax_t *self, connection_t *connection, uint64_t now_ms
     for (size_t i = 0; i < CLIENT_TURN_MESSAGES; i++) {
         if (!connection_receive(connection, &message))
             return;
-        if (!answer_take(self, connection, &message, now_ms)) {
-            connection_lost(self, connection, "what it sends is not an answer of Drax", now_ms);
+        const char *trouble = answer_take(self, connection, &message, now_ms);
+        if (trouble) {
+            connection_lost(self, connection, trouble, now_ms);
             return;
         }
     }
 }
 
-/* False when the message is not of this protocol. */
-static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
-                        uint64_t now_ms) {
+/* NULL, or why the connection is of no use any more. */
+static const char *answer_take(drax_t *self, connection_t *connection, zmq_msg_t *message,
+                               uint64_t now_ms) {
     answer_t answer;
     answer_kind_t kind = answer_decode(&answer, message);
-    if (kind == ANSWER_IGNORED || kind == ANSWER_NO_MEMORY)
-        return true; /* without memory the call meets its deadline, or is sent again */
+    if (kind == ANSWER_IGNORED)
+        return NULL;
+    /* It may have been an answer that its call waits for, or an event that its watch would miss: on
+     * a new connection both are asked for again. */
+    if (kind == ANSWER_NO_MEMORY)
+        return "no memory for what it sent";
     if (kind == ANSWER_MALFORMED)
-        return false;
+        return "what it sends is not an answer of Drax";
     self->trouble[0] = '\0';
     if (kind == ANSWER_EVENT) {
         watches_receive(self, connection, &answer, now_ms);
-        return true;
+        return NULL;
     }
     call_t *call = self->slots[answer.msgid % CLIENT_SLOTS];
     if (!call || call->msgid != answer.msgid || call->on != connection) {
         drax_result_destroy(&answer.result); /* of a call that has ended */
-        return true;
+        return NULL;
     }
     if (answer.error == DRAX_ERR_UNAVAILABLE || answer.error == DRAX_ERR_TIMEOUT) {
         if (connection == &self->connections[self->current])
@@ -126,7 +131,7 @@ static bool answer_take(drax_t *self, connection_t *connection, zmq_msg_t *messa
     }
     if (call->state == CALL_DONE)
         client_call_settle(self, call);
-    return true;
+    return NULL;
 }
 
 static void connection_lost(drax_t *self, connection_t *connection, const char *trouble,
