@@ -378,7 +378,8 @@ int gateway_actor_new(gateway_actor_t **out, const gateway_options_t *options) {
     int rc = pendings_new(&self->pendings, options->boot);
     if (rc == 0)
         rc = watches_new(&self->watch.table, options->boot);
-    rc = gateway_locks_new(&self->locks);
+    if (rc == 0)
+        rc = gateway_locks_new(&self->locks);
     if (rc) {
         gateway_actor_destroy(&self);
         return rc;
