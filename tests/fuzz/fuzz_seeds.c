@@ -144,6 +144,8 @@ static void snapshot_write(const char *top) {
     command_apply(state, "[0, 1, \"put\", [\"a\", \"1\"]]");
     command_apply(state, "[0, 1, \"put\", [\"b\", \"2\", {\"ttl_ms\": 100}]]");
     command_apply(state, "[0, 1, \"put\", [\"c\", \"3\", {\"client\": \"me\", \"seq\": 1}]]");
+    command_apply(state, "[0, 1, \"lease_grant\", [1000]]");
+    command_apply(state, "[0, 1, \"lock\", [\"l\", {\"ttl_ms\": 100, \"wait_ms\": 0}]]");
     if (state_freeze(state) || state_flush_write(state) || state_thaw(state, 0) ||
         state_snapshot_open(state, &snapshot))
         exit(1);

@@ -39,10 +39,10 @@ static void record_repair(repair_t *self, slice_t key, uint8_t *value, size_t si
         self->digest += record.hash;
         self->keys++;
         self->expiring += record.due_ms != 0;
-    } else if (key.data[0] == PREFIX_ORIGIN || key.data[0] == PREFIX_SESSION) {
-        self->digest += record_hash_plain(key, bytes);
     } else if (key.data[0] == PREFIX_META && !self->has_meta) {
         self->has_meta = meta_decode(&self->meta, bytes) == 0;
+    } else if (key.data[0] != PREFIX_USER) {
+        self->digest += record_hash_plain(key, bytes);
     }
 }
 
