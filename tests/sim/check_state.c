@@ -17,8 +17,29 @@ static void digest_check(checks_t *self, unsigned slot, uint64_t applied, uint64
                    slot, U(applied));
 }
 
+/* A node that starts answers stale reads once it has applied what it had, or when 3 s have passed.
+ */
+static void settle_note(slot_checks_t *at, const struct storage_actor *storage) {
+    if (at->settled || !storage->state)
+        return;
+    if (!storage_settled(storage)) {
+        at->settle_ms = storage->settle_ms;
+        return;
+    }
+    uint64_t last = journal_last_index(storage->journal);
+    uint64_t wanted = storage->settle_index < last ? storage->settle_index : last;
+    bool waited = at->settle_ms && storage->now_ms >= at->settle_ms;
+    at->settled = true;
+    at->lapses += waited && state_applied(storage->state) < wanted;
+}
+
+uint64_t checks_memory(const checks_t *self, unsigned slot) {
+    return (uint64_t) world_disk(self->world, slot) << 32 | (self->slots[slot].lapses + 1);
+}
+
 void check_state_turn(checks_t *self, unsigned slot) {
     slot_checks_t *at = &self->slots[slot];
+    settle_note(at, world_storage(self->world, slot));
     state_t *state = world_storage(self->world, slot)->state;
     uint64_t applied = state ? state_applied(state) : 0;
     if (applied == at->applied)

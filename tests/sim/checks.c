@@ -37,6 +37,8 @@ void checks_started(checks_t *self, unsigned slot, actor_t actor) {
     slot_checks_t *at = &self->slots[slot];
     if (actor == ACTOR_STORAGE) {
         at->applied = 0;
+        at->settled = false;
+        at->settle_ms = 0;
         check_disk_started(self, slot);
     } else if (actor == ACTOR_GATEWAY) {
         at->asked_boot = 0;

@@ -32,6 +32,10 @@ void checks_synced(checks_t *self, unsigned slot, const char *path);
 /* What the committed log so far must come to. */
 const struct replay *checks_replay(const checks_t *self);
 
+/* What a node told is not unsaid until this changes: its disk was replaced, or it gave up waiting
+ * for a majority after a start (docs/ARCHITECTURE.md, "Fairness and starting"). Never 0. */
+uint64_t checks_memory(const checks_t *self, unsigned slot);
+
 /* The run is over, the world is whole and quiet. */
 void checks_finish(checks_t *self);
 

@@ -66,7 +66,10 @@ typedef struct slot_checks {
      * UINT64_MAX: none. */
     uint64_t replaced_from;
     /* state */
-    uint64_t applied; /* of the present life */
+    uint64_t applied;   /* of the present life */
+    bool settled;       /* the present life has what the one before had applied, or has given up */
+    uint64_t lapses;    /* lives that gave up */
+    uint64_t settle_ms; /* when it will, by its clock; 0: not said yet */
     /* reads */
     uint64_t asked_boot;
     asked_read_t asked[READS_REMEMBERED];

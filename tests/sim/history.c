@@ -69,7 +69,7 @@ static operation_t *operation_add(history_t *self, const station_t *station, pay
                                .floor_index = self->told_index,
                                .floor_revision = self->told_revision,
                                .payload = payload_ref(payload)};
-    if (self->stale[station->slot].life == station->life)
+    if (self->stale[station->slot].memory == station->memory)
         operation->floor_stale = self->stale[station->slot].revision;
     self->waiting = array_room(self->waiting, &self->waiting_capacity, self->waiting_count + 1,
                                sizeof *self->waiting);
@@ -161,7 +161,7 @@ const operation_t *history_returned(history_t *self, const station_t *station, s
         return operation;
     }
     operation->reply = reply;
-    judge_answer(self, operation, station->life);
+    judge_answer(self, operation, station->memory);
     return operation;
 }
 

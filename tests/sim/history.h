@@ -37,7 +37,7 @@ typedef enum {
 typedef struct station {
     uint64_t connection;
     unsigned slot;
-    uint64_t life;     /* of its storage, with its disk: it never goes back within one */
+    uint64_t memory; /* what its node told is not unsaid while this stays; 0: it may know nothing */
     uint64_t awake_ms; /* how long its gateway has run so far; 0: it is gone */
 } station_t;
 

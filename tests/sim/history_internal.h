@@ -21,14 +21,14 @@ struct history {
     /* The newest that any answer told. */
     uint64_t told_index, told_revision;
     struct {
-        uint64_t life, revision;
+        uint64_t memory, revision;
     } stale[HISTORY_SLOTS];
 };
 
 void history_violated(history_t *self, const char *check, const operation_t *operation,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* judge.c: the answer in `operation`, just come; `life` is its node's now. */
-void judge_answer(history_t *self, operation_t *operation, uint64_t life);
+/* judge.c: the answer in `operation`, just come; `memory` is its node's now. */
+void judge_answer(history_t *self, operation_t *operation, uint64_t memory);
 
 #endif

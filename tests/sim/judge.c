@@ -106,19 +106,20 @@ static void local_judge(history_t *self, const operation_t *operation) {
 }
 
 /* What a node has told must not be unsaid while it lives. */
-static void stale_note(history_t *self, const operation_t *operation, uint64_t life) {
+static void stale_note(history_t *self, const operation_t *operation, uint64_t memory) {
     unsigned slot = operation->station.slot;
-    if (!(operation->reply.fields & REPLY_REVISION) || operation->station.life != life)
+    if (!(operation->reply.fields & REPLY_REVISION) || operation->station.memory != memory ||
+        memory == 0)
         return;
-    if (self->stale[slot].life != life)
+    if (self->stale[slot].memory != memory)
         self->stale[slot].revision = 0;
-    self->stale[slot].life = life;
+    self->stale[slot].memory = memory;
     if (operation->reply.revision > self->stale[slot].revision)
         self->stale[slot].revision = operation->reply.revision;
 }
 
-void judge_answer(history_t *self, operation_t *operation, uint64_t life) {
-    if (operation->station.life != life)
+void judge_answer(history_t *self, operation_t *operation, uint64_t memory) {
+    if (operation->station.memory != memory)
         operation->floor_stale = 0;
     switch (method_kind(operation->request.method)) {
     case METHOD_KIND_WRITE:
@@ -143,5 +144,5 @@ void judge_answer(history_t *self, operation_t *operation, uint64_t life) {
     case METHOD_KIND_ADMIN:
         break; /* who is a member is not the store's business */
     }
-    stale_note(self, operation, life);
+    stale_note(self, operation, memory);
 }

@@ -21,7 +21,7 @@ typedef struct bench {
     buffer_t bytes;
 } bench_t;
 
-static const station_t here = {.connection = 1, .slot = 0, .life = 1, .awake_ms = 1000};
+static const station_t here = {.connection = 1, .slot = 0, .memory = 1, .awake_ms = 1000};
 
 static void bench_fail(void *hint, const char *check, const char *text) {
     bench_t *self = hint;
@@ -181,7 +181,7 @@ static void test_answered_on_another_connection(void **state) {
     commit(self, msgid);
     put_answer(self, msgid, 1);
     expect(self, NULL);
-    const station_t other = {.connection = 2, .slot = 0, .life = 1, .awake_ms = 1000};
+    const station_t other = {.connection = 2, .slot = 0, .memory = 1, .awake_ms = 1000};
     get_answer_at(self, &other, get(self, "k", false), "v", 1, 1);
     expect(self, "answered once");
 }
@@ -261,12 +261,12 @@ static void test_stale_reads_go_back(void **state) {
     expect(self, "stale reads");
 }
 
-/* What another life of the node told is not held against this one. */
-static void test_stale_reads_of_a_new_life(void **state) {
+/* What a node told that has given up knowing it since is not held against it. */
+static void test_stale_reads_without_memory(void **state) {
     bench_t *self = *state;
     put_done(self, "old", 1);
     put_done(self, "new", 2);
-    const station_t again = {.connection = 1, .slot = 0, .life = 2, .awake_ms = 1000};
+    const station_t again = {.connection = 1, .slot = 0, .memory = 2, .awake_ms = 1000};
     uint32_t msgid =
         ask(self, &again, (request_t){.method = METHOD_GET, .key = text("k"), .stale = true});
     get_answer_at(self, &again, msgid, "old", 1, 1);
@@ -403,7 +403,7 @@ int main(void) {
         TEST(test_missing_until_a_moment_ago),
         TEST(test_answer_from_the_past),
         TEST(test_stale_reads_go_back),
-        TEST(test_stale_reads_of_a_new_life),
+        TEST(test_stale_reads_without_memory),
         TEST(test_unavailable_and_committed),
         TEST(test_unavailable_and_committed_later),
         TEST(test_late_answer),

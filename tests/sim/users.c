@@ -2,6 +2,7 @@
  */
 #include "tests/sim/users_internal.h"
 
+#include "actors/gateway_internal.h"
 #include "tests/sim/array.h"
 #include "tests/sim/checks.h"
 
@@ -19,12 +20,13 @@ static void users_violated(void *hint, const char *check, const char *text) {
 
 static station_t station_of(const users_t *self, const link_t *link) {
     unsigned slot = link->slot;
-    uint64_t life = world_life(self->world, slot, ACTOR_STORAGE);
-    bool same = world_gateway(self->world, slot) &&
-                world_life(self->world, slot, ACTOR_GATEWAY) == link->life;
+    const struct gateway_actor *gateway = world_gateway(self->world, slot);
+    bool same = gateway && world_life(self->world, slot, ACTOR_GATEWAY) == link->life;
     return (station_t){.connection = link->connection,
                        .slot = slot,
-                       .life = life << 16 | (uint64_t) world_disk(self->world, slot) << 1 | 1,
+                       .memory = gateway && gateway_node_known(gateway)
+                                     ? checks_memory(world_checks(self->world), slot)
+                                     : 0,
                        .awake_ms = same ? world_awake_ms(self->world, slot, ACTOR_GATEWAY) : 0};
 }
 
