@@ -12,8 +12,6 @@
 #include "broker/limits.h"
 #include "cli/options.h"
 
-static void param_pack(buffer_t *out, const param_t *param);
-
 int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client_id_t *client,
              uint64_t seq) {
     *out = NULL;
@@ -34,7 +32,10 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
         return DRAX_ERR_NO_MEMORY;
     self->kind = spec->kind;
     self->msgid = msgid;
-    self->seq = seq;
+    self->seq = spec->session ? 0 : seq;
+    uint64_t spare_ms = UINT64_MAX / 2 - CLIENT_ATTEMPT_MS; /* so that times can be added to it */
+    self->attempt_ms =
+        CLIENT_ATTEMPT_MS + (spec->patience_ms < spare_ms ? spec->patience_ms : spare_ms);
     size_t options = options_count(spec->options) + (spec->kind == CALL_WRITE ? 2 : 0);
     pack_array(&self->request, 4);
     pack_uint(&self->request, 0);
@@ -44,7 +45,7 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
     if (spec->packed.data)
         buffer_append(&self->request, spec->packed.data, spec->packed.size);
     for (size_t i = 0; !spec->packed.data && i < spec->param_count; i++)
-        param_pack(&self->request, &spec->params[i]);
+        call_param_pack(&self->request, &spec->params[i]);
     if (options > 0)
         pack_map(&self->request, options);
     options_pack(&self->request, spec->options);
@@ -63,7 +64,7 @@ int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client
     return error;
 }
 
-static void param_pack(buffer_t *out, const param_t *param) {
+void call_param_pack(buffer_t *out, const param_t *param) {
     switch (param->kind) {
     case PARAM_KEY:
     case PARAM_TEXT:
@@ -123,6 +124,8 @@ void call_refused(call_t *self, int error, const char *detail, uint64_t now_ms) 
     uint64_t attempt_ms = now_ms - self->sent_ms;
     if (attempt_ms < CLIENT_ATTEMPT_MIN_MS)
         attempt_ms = CLIENT_ATTEMPT_MIN_MS;
+    if (attempt_ms > CLIENT_ATTEMPT_MS)
+        attempt_ms = CLIENT_ATTEMPT_MS; /* a lock was waited for */
     unsigned shift = self->retries < 8 ? self->retries : 8;
     uint64_t pause_ms = (uint64_t) CLIENT_RETRY_MIN_MS << shift;
     if (pause_ms > CLIENT_RETRY_MAX_MS)

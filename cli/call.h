@@ -35,6 +35,10 @@ typedef struct param {
 
 #define CALL_PARAMS 3
 
+typedef struct client_id {
+    uint8_t bytes[CLIENT_ID_BYTES];
+} client_id_t;
+
 /* What to ask; everything is borrowed. */
 typedef struct call_spec {
     const char *method;
@@ -42,7 +46,10 @@ typedef struct call_spec {
     const drax_options_t *options; /* NULL: none */
     size_t param_count;
     param_t params[CALL_PARAMS];
-    slice_t packed; /* with data: all parameters, encoded, instead of `params` */
+    slice_t packed;             /* with data: all parameters, encoded, instead of `params` */
+    const client_id_t *session; /* CALL_WRITE: not the client's own pair; NULL: that */
+    uint64_t session_seq;
+    uint64_t patience_ms; /* the server may take so much longer for it */
 } call_spec_t;
 
 typedef struct call call_t;
@@ -51,11 +58,14 @@ struct call {
     call_kind_t kind;
     call_state_t state;
     uint32_t msgid;
-    uint64_t seq; /* CALL_WRITE: of the exactly-once pair */
+    uint64_t
+        seq; /* CALL_WRITE: of the client's exactly-once pair; 0: it has a session of its own */
     buffer_t request;
     uint64_t deadline_ms;
     uint64_t due_ms;        /* WAITING: not to be sent before this */
     uint64_t sent_ms;       /* SENT */
+    uint64_t first_sent_ms; /* 0: never yet */
+    uint64_t attempt_ms;    /* how long an answer may take */
     const connection_t *on; /* SENT: where to */
     unsigned retries;
     bool unknown;       /* an earlier attempt may have had its effect */
@@ -72,14 +82,13 @@ struct call {
     char detail[CLIENT_DETAIL_BYTES];
 };
 
-typedef struct client_id {
-    uint8_t bytes[CLIENT_ID_BYTES];
-} client_id_t;
-
 /* A call in WAITING. DRAX_ERR_USAGE (NULL bytes with a size), DRAX_ERR_TOO_LARGE,
  * DRAX_ERR_NO_MEMORY. */
 int call_new(call_t **out, const call_spec_t *spec, uint32_t msgid, const client_id_t *client,
              uint64_t seq);
+/* One parameter as it stands in a request. */
+void call_param_pack(buffer_t *out, const param_t *param);
+
 /* Frees it, and the result unless that was taken. */
 void call_destroy(call_t **self);
 

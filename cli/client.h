@@ -4,6 +4,7 @@
  *   drive.c     calls and their callers: who drives the network, who waits, who is called back
  *   router.c    which endpoint, when, and what comes back
  *   watch*.c    streams of changes
+ *   lock.c      locks, kept alive
  *   wakeup.c    the descriptors: what the driver waits for, and what a host's event loop does
  *
  * Everything below is under the client's lock, which is held for moments only. One thread at a time
@@ -83,6 +84,7 @@ struct drax {
     size_t pending_count;
     call_list_t completed;
     watches_t watches;
+    drax_lock_t *locks;
     size_t submitted;                  /* calls whose callback is still to come */
     uint64_t outcomes;                 /* grows with every call that reaches DONE */
     call_t *slots[CLIENT_SLOTS];       /* pending calls, by msgid */

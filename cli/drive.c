@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "cli/client.h"
+#include "cli/lock.h"
 #include "cli/options.h"
 #include "cli/watch.h"
 
@@ -56,8 +57,8 @@ static bool call_done(const drax_t *self, const void *call) {
 
 static bool callback_due(const drax_t *self, const void *what) {
     (void) what;
-    bool nothing = self->submitted == 0 && self->watches.with_callback == 0;
-    return self->completed.first || watches_ready(self) || nothing;
+    bool nothing = self->submitted == 0 && self->watches.with_callback == 0 && !locks_alive(self);
+    return self->completed.first || watches_ready(self) || locks_ready(self) || nothing;
 }
 
 int client_call(drax_t *self, const call_spec_t *spec, drax_result_t **out) {
@@ -193,26 +194,27 @@ void client_waiters_tell(drax_t *self, const void *what) {
 /* The oldest write without an outcome; NULL when there is none. */
 static const call_t *write_oldest(const drax_t *self) {
     const call_t *call = self->pending.first;
-    while (call && call->kind != CALL_WRITE)
+    while (call && call->seq == 0)
         call = call->next;
     return call;
 }
 
 /* Puts a call among the pending; its msgid gives it a slot that no other call has. */
 int client_call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out) {
-    const call_t *oldest = spec->kind == CALL_WRITE ? write_oldest(self) : NULL;
+    bool counted = spec->kind == CALL_WRITE && !spec->session;
+    const call_t *oldest = counted ? write_oldest(self) : NULL;
     if (self->pending_count == CLIENT_SLOTS ||
         (oldest && self->seq + 1 - oldest->seq >= CLIENT_WRITES_AHEAD))
         return DRAX_ERR_FULL;
     uint32_t msgid = self->msgid + 1;
     while (self->slots[msgid % CLIENT_SLOTS])
         msgid++;
-    uint64_t seq = spec->kind == CALL_WRITE ? self->seq + 1 : 0;
-    int error = call_new(out, spec, msgid, &self->id, seq);
+    uint64_t seq = spec->session ? spec->session_seq : counted ? self->seq + 1 : 0;
+    int error = call_new(out, spec, msgid, spec->session ? spec->session : &self->id, seq);
     if (error != 0)
         return error;
     self->msgid = msgid;
-    if (spec->kind == CALL_WRITE)
+    if (counted)
         self->seq = seq;
     (*out)->deadline_ms = deadline_ms;
     self->slots[msgid % CLIENT_SLOTS] = *out;
@@ -247,14 +249,14 @@ static int completed_deliver(drax_t *self) {
         self->submitted--;
         count++;
     }
-    wakeup_done_set(&self->wakeup, watches_ready(self));
+    wakeup_done_set(&self->wakeup, watches_ready(self) || locks_ready(self));
     (void) pthread_mutex_unlock(&self->lock);
     while (call) {
         call_t *next = call->next;
         call_deliver(call);
         call = next;
     }
-    return count + watches_deliver(self);
+    return count + locks_deliver(self) + watches_deliver(self);
 }
 
 static void call_deliver(call_t *call) {
@@ -264,6 +266,7 @@ static void call_deliver(call_t *call) {
 
 void client_calls_close(drax_t *self) {
     watches_close(self);
+    locks_close(self);
     while (self->pending.first) {
         call_t *call = self->pending.first;
         call_finish(call, DRAX_ERR_CLOSED, NULL, NULL);

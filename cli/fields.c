@@ -17,6 +17,14 @@ uint64_t drax_result_ttl_ms(const drax_result_t *self) {
     return drax_field_uint(field(self, "ttl_ms"));
 }
 
+uint64_t drax_result_lease(const drax_result_t *self) {
+    return drax_field_uint(field(self, "lease"));
+}
+
+bool drax_result_succeeded(const drax_result_t *self) {
+    return drax_field_bool(field(self, "succeeded"));
+}
+
 const void *drax_result_key(const drax_result_t *self, size_t *size) {
     return drax_field_bytes(field(self, "key"), size);
 }

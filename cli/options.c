@@ -9,8 +9,10 @@ drax_options_t *drax_options_new(void) {
 }
 
 void drax_options_destroy(drax_options_t **self) {
-    if (*self)
+    if (*self) {
         free((*self)->after);
+        free((*self)->fence_key);
+    }
     free(*self);
     *self = NULL;
 }
@@ -47,25 +49,47 @@ void drax_options_reverse_set(drax_options_t *self, bool reverse) {
     self->reverse = reverse;
 }
 
-int drax_options_after_set(drax_options_t *self, const void *key, size_t key_size) {
-    uint8_t *after = NULL;
-    if (key_size > 0) {
-        after = malloc(key_size);
-        if (!after)
+/* Replaces bytes that are owned. */
+static int bytes_set(uint8_t **to, size_t *to_size, const void *data, size_t size) {
+    uint8_t *copy = NULL;
+    if (size > 0) {
+        copy = malloc(size);
+        if (!copy)
             return DRAX_ERR_NO_MEMORY;
-        memcpy(after, key, key_size);
+        memcpy(copy, data, size);
     }
-    free(self->after);
-    self->after = after;
-    self->after_size = key_size;
+    free(*to);
+    *to = copy;
+    *to_size = size;
     return 0;
+}
+
+int drax_options_after_set(drax_options_t *self, const void *key, size_t key_size) {
+    return bytes_set(&self->after, &self->after_size, key, key_size);
+}
+
+int drax_options_fence_set(drax_options_t *self, const void *key, size_t key_size, uint64_t token) {
+    int error = bytes_set(&self->fence_key, &self->fence_key_size, key, key_size);
+    if (error == 0)
+        self->fence_token = token;
+    return error;
+}
+
+void drax_options_lease_set(drax_options_t *self, uint64_t lease) {
+    self->lease = lease;
 }
 
 size_t options_count(const drax_options_t *self) {
     if (!self)
         return 0;
-    return (size_t) (self->ttl_ms != 0) + (self->limit != 0) + (self->from != 0) + self->stale +
-           self->keys_only + self->count_only + self->reverse + (self->after != NULL);
+    const bool set[] = {self->ttl_ms != 0,      self->limit != 0, self->from != 0,
+                        self->lease != 0,       self->has_wait,   self->has_value,
+                        self->fence_token != 0, self->stale,      self->keys_only,
+                        self->count_only,       self->reverse,    self->after != NULL};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        count += set[i];
+    return count;
 }
 
 static void number_pack(buffer_t *out, const char *name, uint64_t number) {
@@ -88,6 +112,21 @@ void options_pack(buffer_t *out, const drax_options_t *self) {
     number_pack(out, "ttl_ms", self->ttl_ms);
     number_pack(out, "limit", self->limit);
     number_pack(out, "from", self->from);
+    number_pack(out, "lease", self->lease);
+    if (self->has_wait) {
+        pack_str(out, "wait_ms");
+        pack_uint(out, self->wait_ms);
+    }
+    if (self->has_value) {
+        pack_str(out, "value");
+        pack_bin(out, self->value.data, self->value.size);
+    }
+    if (self->fence_token != 0) {
+        pack_str(out, "fence");
+        pack_array(out, 2);
+        pack_key(out, self->fence_key, self->fence_key_size);
+        pack_uint(out, self->fence_token);
+    }
     flag_pack(out, "stale", self->stale);
     flag_pack(out, "keys_only", self->keys_only);
     flag_pack(out, "count_only", self->count_only);

@@ -11,6 +11,14 @@ struct drax_options {
     uint64_t ttl_ms;     /* 0: none */
     uint64_t limit;      /* 0: none */
     uint64_t from;       /* watches: 0: none */
+    uint64_t lease;      /* 0: none */
+    bool has_wait;
+    uint64_t wait_ms;
+    bool has_value;
+    slice_t value;        /* lock; borrowed */
+    uint64_t fence_token; /* 0: none */
+    uint8_t *fence_key;   /* owned */
+    size_t fence_key_size;
     bool stale, keys_only, count_only, reverse;
     uint8_t *after; /* owned; NULL: none */
     size_t after_size;

@@ -108,15 +108,29 @@ void drax_request_nil_add(drax_request_t *self) {
     item_end(self);
 }
 
+/* The next `items` lie in it. */
+static void container_open(drax_request_t *self, size_t items) {
+    if (items > 0 && self->depth == REQUEST_DEPTH)
+        self->error = DRAX_ERR_USAGE;
+    else if (items > 0)
+        self->left[++self->depth] = items;
+    item_end(self);
+}
+
 void drax_request_array_add(drax_request_t *self, size_t count) {
     item_begin(self);
     if (bytes_good(self, NULL, 0))
         pack_array(&self->params, count);
-    if (count > 0 && self->depth == REQUEST_DEPTH)
-        self->error = DRAX_ERR_USAGE;
-    else if (count > 0)
-        self->left[++self->depth] = count;
-    item_end(self);
+    container_open(self, count);
+}
+
+void drax_request_map_add(drax_request_t *self, size_t count) {
+    item_begin(self);
+    if (count > LIMIT_ELEMENTS)
+        self->error = DRAX_ERR_TOO_LARGE;
+    if (bytes_good(self, NULL, 0))
+        pack_map(&self->params, count);
+    container_open(self, self->error == 0 ? 2 * count : 0);
 }
 
 /* What to ask, borrowed from the request. */

@@ -13,6 +13,7 @@
 
 #include "broker/error.h"
 #include "cli/client.h"
+#include "cli/lock.h"
 #include "cli/result.h"
 #include "cli/watch.h"
 
@@ -35,6 +36,7 @@ void router_turn(drax_t *self, uint64_t until_ms) {
     wakeup_take(&self->wakeup);
     network_read(self, now_ms);
     timers_run(self, now_ms);
+    locks_turn(self, now_ms);
     watches_ask(self);
     connections_keep(self, now_ms);
     calls_send(self, now_ms);
@@ -171,7 +173,7 @@ static void timers_run(drax_t *self, uint64_t now_ms) {
         if (connection->state != CONNECTION_READY)
             continue;
         const call_t *call = self->pending.first;
-        while (call && !(call->on == connection && now_ms >= call->sent_ms + CLIENT_ATTEMPT_MS))
+        while (call && !(call->on == connection && now_ms >= call->sent_ms + call->attempt_ms))
             call = call->next;
         if (call)
             connection_lost(self, connection, "no answer", now_ms);
@@ -243,6 +245,8 @@ static void calls_send(drax_t *self, uint64_t now_ms) {
         call->state = CALL_SENT;
         call->on = current;
         call->sent_ms = now_ms;
+        if (call->first_sent_ms == 0)
+            call->first_sent_ms = now_ms;
     }
 }
 
@@ -254,12 +258,13 @@ static void earlier(uint64_t *next_ms, uint64_t at_ms, uint64_t now_ms) {
 /* The next time at which a timer changes something; never before now. */
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
     uint64_t next_ms = UINT64_MAX;
+    earlier(&next_ms, locks_next_ms(self), now_ms);
     if (self->watches.first)
         earlier(&next_ms, self->watches.check_ms, now_ms);
     for (const call_t *call = self->pending.first; call; call = call->next) {
         earlier(&next_ms, call->deadline_ms, now_ms);
         if (call->state == CALL_SENT)
-            earlier(&next_ms, call->sent_ms + CLIENT_ATTEMPT_MS, now_ms);
+            earlier(&next_ms, call->sent_ms + call->attempt_ms, now_ms);
         else
             earlier(&next_ms, call->due_ms, now_ms);
     }

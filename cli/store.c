@@ -98,6 +98,27 @@ int drax_atomic_delete(drax_t *self, const void *key, size_t key_size, uint64_t 
                  number_param(previous), options, out);
 }
 
+int drax_lease_grant(drax_t *self, uint64_t ttl_ms, const drax_options_t *options,
+                     drax_result_t **out) {
+    return call1(self, "lease_grant", CALL_WRITE, number_param(ttl_ms), options, out);
+}
+
+/* Again at will: it only ever prolongs. */
+int drax_lease_keepalive(drax_t *self, uint64_t lease, const drax_options_t *options,
+                         drax_result_t **out) {
+    return call1(self, "lease_keepalive", CALL_READ, number_param(lease), options, out);
+}
+
+int drax_lease_get(drax_t *self, uint64_t lease, const drax_options_t *options,
+                   drax_result_t **out) {
+    return call1(self, "lease_get", CALL_READ, number_param(lease), options, out);
+}
+
+int drax_lease_revoke(drax_t *self, uint64_t lease, const drax_options_t *options,
+                      drax_result_t **out) {
+    return call1(self, "lease_revoke", CALL_WRITE, number_param(lease), options, out);
+}
+
 int drax_ping(drax_t *self, const drax_options_t *options, drax_result_t **out) {
     return call0(self, "ping", CALL_READ, options, out);
 }

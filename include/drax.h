@@ -132,6 +132,13 @@ DRAX_API void drax_options_destroy(drax_options_t **self);
 
 /* Deadline of the call, counted from its start. 0: the client's. */
 DRAX_API void drax_options_timeout_set(drax_options_t *self, uint64_t timeout_ms);
+/* put, atomic_put: the key goes with this lease (drax_lease_grant). 0: with none. */
+DRAX_API void drax_options_lease_set(drax_options_t *self, uint64_t lease);
+/* Whatever writes: only while the lock `key` is held under `token` (drax_lock_token); else
+ * DRAX_ERR_LOCK_LOST, and nothing is written. A token of 0: no such condition. The key is copied.
+ * DRAX_ERR_NO_MEMORY. */
+DRAX_API int drax_options_fence_set(drax_options_t *self, const void *key, size_t key_size,
+                                    uint64_t token);
 /* put, atomic_put: the key goes away this long after the write. 0: it stays. */
 DRAX_API void drax_options_ttl_set(drax_options_t *self, uint64_t ttl_ms);
 /* get, exists, list, range: true answers from what the node has, without asking the cluster. */
@@ -198,6 +205,24 @@ DRAX_API int drax_atomic_put(drax_t *self, const void *key, size_t key_size, con
  * DRAX_ERR_KEY_MODIFIED, DRAX_ERR_PREVIOUS_NOT_SPECIFIED (0). */
 DRAX_API int drax_atomic_delete(drax_t *self, const void *key, size_t key_size, uint64_t previous,
                                 const drax_options_t *options, drax_result_t **out);
+
+/* ---- leases ---- */
+
+/* A lease lives for its ttl_ms from the grant or the last keepalive on, and takes the keys that are
+ * on it with it (drax_options_lease_set). Who keeps one alive does so at a third of that. */
+
+/* lease, ttl_ms. */
+DRAX_API int drax_lease_grant(drax_t *self, uint64_t ttl_ms, const drax_options_t *options,
+                              drax_result_t **out);
+/* lease, ttl_ms: as if granted now. DRAX_ERR_LEASE_NOT_FOUND. */
+DRAX_API int drax_lease_keepalive(drax_t *self, uint64_t lease, const drax_options_t *options,
+                                  drax_result_t **out);
+/* lease, ttl_ms (what remains) and what else the server tells of it. DRAX_ERR_LEASE_NOT_FOUND. */
+DRAX_API int drax_lease_get(drax_t *self, uint64_t lease, const drax_options_t *options,
+                            drax_result_t **out);
+/* revision. Its keys are deleted. DRAX_ERR_LEASE_NOT_FOUND. */
+DRAX_API int drax_lease_revoke(drax_t *self, uint64_t lease, const drax_options_t *options,
+                               drax_result_t **out);
 
 /* ---- the cluster ---- */
 
@@ -266,6 +291,8 @@ DRAX_API void drax_request_bool_add(drax_request_t *self, bool value);
 DRAX_API void drax_request_nil_add(drax_request_t *self);
 /* An array, whose items are the next `count` that are added; an item may be an array. */
 DRAX_API void drax_request_array_add(drax_request_t *self, size_t count);
+/* A map: the next `count` pairs of a name and a value that are added. */
+DRAX_API void drax_request_map_add(drax_request_t *self, size_t count);
 
 /* Makes the call and waits. DRAX_ERR_USAGE: also for a name that is too long, an array that is not
  * complete, or arrays deeper than 6. Else as the method. */
@@ -293,6 +320,58 @@ DRAX_API int drax_process(drax_t *self);
 
 /* Submitted calls whose callback has not been called yet. */
 DRAX_API size_t drax_pending(drax_t *self);
+
+/* ---- transactions ---- */
+
+/* Compares, and what is done when all of them hold, or else: in one step, and in one revision. Each
+ * operation sees those before it; if one fails, nothing is done and its error is the
+ * transaction's. */
+typedef struct drax_txn drax_txn_t;
+
+typedef enum { DRAX_THEN, DRAX_ELSE } drax_branch_t;
+typedef enum { DRAX_EQUAL, DRAX_UNEQUAL, DRAX_LESS, DRAX_GREATER } drax_compare_t;
+
+/* An empty transaction, which may be sent any number of times; NULL when out of memory. The caller
+ * ends it with drax_txn_destroy, which allows a NULL *self. */
+DRAX_API drax_txn_t *drax_txn_new(void);
+DRAX_API void drax_txn_destroy(drax_txn_t **self);
+
+/* All bytes are copied. What is wrong is told when the transaction is sent: DRAX_ERR_USAGE,
+ * DRAX_ERR_TOO_LARGE, DRAX_ERR_NO_MEMORY. The index and version (how often it was written since it
+ * was made) of a missing key are 0; a compare with its value holds for DRAX_UNEQUAL alone. */
+DRAX_API void drax_txn_compare_index(drax_txn_t *self, const void *key, size_t key_size,
+                                     drax_compare_t op, uint64_t index);
+DRAX_API void drax_txn_compare_version(drax_txn_t *self, const void *key, size_t key_size,
+                                       drax_compare_t op, uint64_t version);
+DRAX_API void drax_txn_compare_value(drax_txn_t *self, const void *key, size_t key_size,
+                                     drax_compare_t op, const void *value, size_t value_size);
+DRAX_API void drax_txn_compare_exists(drax_txn_t *self, const void *key, size_t key_size,
+                                      bool exists);
+
+/* The next operation of a branch, with the options of the call of that name. */
+DRAX_API void drax_txn_get(drax_txn_t *self, drax_branch_t branch, const void *key,
+                           size_t key_size);
+DRAX_API void drax_txn_exists(drax_txn_t *self, drax_branch_t branch, const void *key,
+                              size_t key_size);
+DRAX_API void drax_txn_put(drax_txn_t *self, drax_branch_t branch, const void *key, size_t key_size,
+                           const void *value, size_t value_size, const drax_options_t *options);
+DRAX_API void drax_txn_delete(drax_txn_t *self, drax_branch_t branch, const void *key,
+                              size_t key_size);
+DRAX_API void drax_txn_delete_tree(drax_txn_t *self, drax_branch_t branch, const void *directory,
+                                   size_t directory_size);
+DRAX_API void drax_txn_list(drax_txn_t *self, drax_branch_t branch, const void *directory,
+                            size_t directory_size, const drax_options_t *options);
+DRAX_API void drax_txn_range(drax_txn_t *self, drax_branch_t branch, const void *start,
+                             size_t start_size, const void *end, size_t end_size,
+                             const drax_options_t *options);
+
+/* succeeded, results, revision: `results` are the result maps of the operations of the branch that
+ * was taken (drax_result_map, drax_field_find). Options: fence. The errors of its operations. */
+DRAX_API int drax_txn_call(drax_t *self, const drax_txn_t *txn, const drax_options_t *options,
+                           drax_result_t **out);
+/* The same without waiting, see drax_put_submit. */
+DRAX_API int drax_txn_submit(drax_t *self, const drax_txn_t *txn, const drax_options_t *options,
+                             drax_done_fn *done, void *arg);
 
 /* ---- watches ---- */
 
@@ -353,6 +432,55 @@ DRAX_API uint64_t drax_watch_from(drax_watch_t *self);
 /* After DRAX_ERR_COMPACTED: the first revision that is still known. */
 DRAX_API uint64_t drax_watch_compacted(drax_watch_t *self);
 
+/* ---- locks ---- */
+
+/* A lock is a key, held by one client at a time and passed on in the order in which they asked. It
+ * ends by itself `ttl_ms` after its holder was last heard of, so it is renewed by this client, as
+ * part of any call, drax_poll or drax_process. A program that holds locks must be in one of these
+ * at least every third of the ttl_ms; drax_poll waits while a lock is held.
+ *
+ * An election is a lock whose value names who holds it: to campaign is to take it, to resign is to
+ * release it, to observe is to watch its key. */
+typedef struct drax_lock drax_lock_t;
+
+/* No end to the waiting. */
+#define DRAX_FOREVER UINT64_MAX
+
+/* A lock that is not taken yet. `value` (may be NULL) is what the key holds while it is held; both
+ * are copied. The caller ends it with drax_lock_destroy, at the latest before drax_destroy, which
+ * ends those that are left. DRAX_ERR_USAGE (a ttl_ms of 0), DRAX_ERR_NO_MEMORY, DRAX_ERR_SYSTEM:
+ * *out is NULL. */
+DRAX_API int drax_lock_new(drax_t *self, const void *key, size_t key_size, uint64_t ttl_ms,
+                           const void *value, size_t value_size, drax_lock_t **out);
+
+/* Sets *self to NULL; a NULL *self is allowed. Does not release: a lock that is held ends by
+ * itself. No other thread may be using it. */
+DRAX_API void drax_lock_destroy(drax_lock_t **self);
+
+/* Waits up to `wait_ms` for its turn; 0: tries once; DRAX_FOREVER. Keeps its place in the queue
+ * over lost connections and changes of leader. DRAX_ERR_CANNOT_LOCK: the time is up.
+ * DRAX_ERR_LOCK_LOST: it was granted, and over before that was known. DRAX_ERR_UNAVAILABLE,
+ * DRAX_ERR_TIMEOUT: no server answered for the client's timeout after that; a grant that comes of
+ * it ends after its ttl_ms. DRAX_ERR_USAGE: it is held. */
+DRAX_API int drax_lock_take(drax_lock_t *self, uint64_t wait_ms);
+
+/* Passes it on. DRAX_ERR_LOCK_LOST: it had been lost. DRAX_ERR_USAGE: it was not held. Any other
+ * error: it ends after its ttl_ms at the latest, and is not held in any case. */
+DRAX_API int drax_lock_release(drax_lock_t *self);
+
+/* Held for certain at this moment, by what was renewed so far: nobody else can have it. */
+DRAX_API bool drax_lock_held(drax_lock_t *self);
+
+/* Grows with every grant of this key; 0: not held. Give it as drax_options_fence_set to every write
+ * that must not come after the lock was lost: the moment after drax_lock_held may be long. */
+DRAX_API uint64_t drax_lock_token(drax_lock_t *self);
+
+/* Called once by drax_poll or drax_process when the lock has been lost while it was held, at the
+ * latest when somebody else could have it. NULL: nobody. It may use the lock, but not destroy it.
+ */
+typedef void drax_lock_lost_fn(void *arg, drax_lock_t *lock);
+DRAX_API void drax_lock_lost_set(drax_lock_t *self, drax_lock_lost_fn *lost, void *arg);
+
 /* ---- results ---- */
 
 /* Ends a result and sets *self to NULL; a NULL *self is allowed. */
@@ -363,6 +491,8 @@ DRAX_API void drax_result_destroy(drax_result_t **self);
 DRAX_API uint64_t drax_result_index(const drax_result_t *self);
 DRAX_API uint64_t drax_result_revision(const drax_result_t *self);
 DRAX_API uint64_t drax_result_ttl_ms(const drax_result_t *self);
+DRAX_API uint64_t drax_result_lease(const drax_result_t *self);
+DRAX_API bool drax_result_succeeded(const drax_result_t *self); /* of a txn: its compares held */
 DRAX_API const void *drax_result_key(const drax_result_t *self, size_t *size);
 DRAX_API const void *drax_result_value(const drax_result_t *self, size_t *size);
 DRAX_API bool drax_result_exists(const drax_result_t *self);
