@@ -30,7 +30,8 @@ enum {
 
 typedef enum { OUTPUT_PLAIN, OUTPUT_JSON, OUTPUT_TABLE } output_t;
 
-typedef enum { FLAG_SWITCH, FLAG_NUMBER, FLAG_DURATION } flag_kind_t;
+/* A FLAG_WAIT is a duration that may be 0. */
+typedef enum { FLAG_SWITCH, FLAG_NUMBER, FLAG_DURATION, FLAG_WAIT } flag_kind_t;
 
 #define CLI_FLAGS 4
 
@@ -62,12 +63,15 @@ struct cli {
     const char **arguments;
     size_t argument_count;
     bool given[CLI_FLAGS];
-    uint64_t number[CLI_FLAGS]; /* a FLAG_NUMBER's or FLAG_DURATION's (milliseconds) */
+    uint64_t number[CLI_FLAGS]; /* a FLAG_NUMBER's, or milliseconds */
 };
 
 /* Each ends with an entry whose name is NULL. */
 extern const command_t commands_kv[];
 extern const command_t commands_watch[];
+extern const command_t commands_lock[];
+extern const command_t commands_lease[];
+extern const command_t commands_txn[];
 extern const command_t commands_cluster[];
 extern const command_t commands_transfer[]; /* import, export */
 

@@ -35,13 +35,14 @@ const command_t commands_kv[] = {
      {{"index", FLAG_SWITCH}},
      get_run},
     {"put",
-     "KEY VALUE [--ttl DURATION]",
+     "KEY VALUE [--ttl DURATION] [--lease LEASE]",
      "Writes a key and prints its new index",
      "VALUE - reads standard input to its end.\n"
-     "  --ttl DURATION   the key goes away this long after the write\n",
+     "  --ttl DURATION   the key goes away this long after the write\n"
+     "  --lease LEASE    the key goes with this lease (see lease grant)\n",
      2,
      2,
-     {{"ttl", FLAG_DURATION}},
+     {{"ttl", FLAG_DURATION}, {"lease", FLAG_NUMBER}},
      put_run},
     {"del", "KEY", "Deletes a key", "", 1, 1, {{0}}, del_run},
     {"rmtree",
@@ -191,6 +192,7 @@ static int put_run(cli_t *cli) {
     if (options) {
         drax_result_t *result;
         drax_options_ttl_set(options, cli->number[0]);
+        drax_options_lease_set(options, cli->number[1]);
         int error = drax_put(cli->drax, key, key_size, value, value_size, options, &result);
         code = index_print(cli, error, &result);
     }

@@ -125,7 +125,7 @@ static int watch_run(cli_t *cli) {
     size_t size;
     const char *key = cli_argument(cli, 0, &size);
     watching_t self = {.cli = cli, .code = EXIT_OK};
-    int interrupt_fd = interrupt_open();
+    int interrupt_fd = interrupt_open(0);
     if (interrupt_fd < 0 || drax_fd(cli->drax) < 0)
         return cli_fail(EXIT_SYSTEM, "no descriptor left");
     int error = cli->given[0] ? drax_watch_tree(cli->drax, key, size, cli->number[1], &self.watch)

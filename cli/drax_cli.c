@@ -30,7 +30,8 @@ enum { OPTION_ENDPOINTS = 256, OPTION_TIMEOUT, OPTION_VERSION, OPTION_FLAG };
 /* What parsing found: go on, or end with an exit code. */
 typedef enum { PARSE_ON, PARSE_HELP, PARSE_VERSION, PARSE_BAD } parse_t;
 
-static const command_t *const groups[] = {commands_kv, commands_watch, commands_cluster,
+static const command_t *const groups[] = {commands_kv,      commands_watch, commands_lock,
+                                          commands_lease,   commands_txn,   commands_cluster,
                                           commands_transfer};
 #define GROUP_COUNT (sizeof groups / sizeof *groups)
 
@@ -162,6 +163,8 @@ static parse_t flag_take(cli_t *cli, size_t at) {
         ok = format_number_parse(optarg, &cli->number[at]);
     else if (flag->kind == FLAG_DURATION)
         ok = format_duration_parse(optarg, &cli->number[at]) && cli->number[at] > 0;
+    else if (flag->kind == FLAG_WAIT)
+        ok = format_duration_parse(optarg, &cli->number[at]);
     cli->given[at] = true;
     if (ok)
         return PARSE_ON;

@@ -5,11 +5,13 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
-int interrupt_open(void) {
+int interrupt_open(int more) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    if (more)
+        sigaddset(&set, more);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* Blocks both and gives a descriptor that is readable when one has come; -1 on failure. */
-int interrupt_open(void);
+/* Blocks both and `more` (0: none), and gives a descriptor that is readable when one has come; -1
+ * on failure. */
+int interrupt_open(int more);
 
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t interrupt_now_ms(void);
