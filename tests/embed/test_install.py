@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -73,6 +74,49 @@ class Install(unittest.TestCase):
         program = self.compiled("cc", source, "drax_node")
         for _ in range(2):  # the second time from the homes of the first
             self.assertEqual(run(program, self.top / "three"), "ok\n")
+
+    def node(self):
+        """A node of the build's draxd, and its address."""
+        addr = f"127.0.0.1:{port_free()}"
+        process = subprocess.Popen([BUILD / "bin" / "draxd", "--home", self.top / f"home-{addr}", "--addr", addr,
+                                    "--raft-addr", f"127.0.0.1:{port_free()}"], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait, 30)
+        self.addCleanup(process.terminate)
+        for line in process.stderr:
+            if "ready" in line:
+                return addr
+        raise AssertionError("no node")
+
+    def test_lock(self):
+        addr = self.node()
+        program = self.compiled("cc", SOURCE / "docs/examples/lock.c", "drax")
+        running = [subprocess.Popen([program, addr], stdout=subprocess.PIPE, text=True) for _ in range(8)]
+        counted = [process.communicate(timeout=60)[0] for process in running]
+        self.assertEqual(sorted(counted), [f"{i}\n" for i in range(1, 9)])
+
+    def test_worker(self):
+        addr = self.node()
+        program = self.compiled("cc", SOURCE / "docs/examples/worker.c", "drax")
+        workers = []
+        for name in "ab":
+            workers.append(subprocess.Popen([program, addr, name], stdout=subprocess.PIPE, text=True))
+            self.addCleanup(workers[-1].stdout.close)
+            self.addCleanup(workers[-1].wait, 30)
+            self.addCleanup(workers[-1].kill)
+            if name == "a":
+                self.assertIn("elected", workers[0].stdout.readline())
+        cli = [BUILD / "bin" / "drax-cli", "--endpoints", addr, "get"]
+        self.assertEqual(run(*cli, "worker"), "a\n")
+        workers[0].kill()
+        self.assertIn("elected", workers[1].stdout.readline())  # when the first one's time is over
+        self.assertEqual(run(*cli, "worker"), "b\n")
+
+
+def port_free():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":
