@@ -149,10 +149,10 @@ static void test_a_tree_and_where_to_go_on(void **state) {
     drax_watch_close(&watch);
 }
 
-/* Much in one answer, then more notifications than a watch has credit for. */
+/* More than one answer holds, then more notifications than a watch has credit for. */
 static void test_much_at_first(void **state) {
     fixture_t *f = *state;
-    enum { KEYS = 90, SIZE = 10000 };
+    enum { KEYS = 300, SIZE = 10000 };
     char *value = malloc(SIZE), key[16];
     memset(value, 'v', SIZE);
     for (unsigned i = 0; i < KEYS; i++) {
