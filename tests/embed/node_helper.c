@@ -83,6 +83,45 @@ drax_t *node_store(drax_node_t *node) {
     return store;
 }
 
+/* Members with the role of a voter, as any node tells. */
+static size_t voters_count(drax_t *drax) {
+    drax_result_t *result;
+    size_t voters = 0, size;
+    if (drax_member_list(drax, NULL, &result) != 0)
+        return 0;
+    const drax_field_t *members = drax_field_find(drax_result_map(result), "members");
+    for (size_t i = 0; i < drax_field_count(members); i++) {
+        const char *role =
+            drax_field_bytes(drax_field_find(drax_field_at(members, i), "role"), &size);
+        voters += role && size == 5 && memcmp(role, "voter", 5) == 0;
+    }
+    drax_result_destroy(&result);
+    return voters;
+}
+
+void node_trio_up(node_trio_t *self, node_folder_t *folder) {
+    for (size_t i = 0; i < NODE_TRIO; i++) {
+        char name[2] = {(char) ('a' + i), '\0'};
+        self->options[i] = node_options(folder, name, i ? self->addrs[0] : NULL, self->addrs[i]);
+        self->nodes[i] = node_up(folder, self->options[i]);
+    }
+    snprintf(self->endpoints, sizeof self->endpoints, "%s,%s,%s", self->addrs[0], self->addrs[1],
+             self->addrs[2]);
+    drax_t *drax;
+    assert_int_equal(drax_new(&drax, self->endpoints), 0);
+    uint64_t end_ms = clock_ms() + NODE_WAIT_MS;
+    while (voters_count(drax) != NODE_TRIO)
+        assert_true(clock_ms() < end_ms);
+    drax_destroy(&drax);
+}
+
+void node_trio_down(node_trio_t *self) {
+    for (size_t i = 0; i < NODE_TRIO; i++) {
+        drax_node_stop(&self->nodes[i]);
+        drax_node_options_destroy(&self->options[i]);
+    }
+}
+
 void value_put(drax_t *store, const char *key, const char *value) {
     assert_int_equal(drax_put(store, key, strlen(key), value, strlen(value), NULL, NULL), 0);
 }

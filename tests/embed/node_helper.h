@@ -33,6 +33,20 @@ drax_node_options_t *node_options(const node_folder_t *folder, const char *name,
 drax_node_t *node_up(node_folder_t *folder, const drax_node_options_t *options);
 drax_t *node_store(drax_node_t *node);
 
+#define NODE_TRIO 3
+
+/* A cluster of three. */
+typedef struct {
+    drax_node_options_t *options[NODE_TRIO];
+    drax_node_t *nodes[NODE_TRIO];
+    char addrs[NODE_TRIO][32];
+    char endpoints[128]; /* of all, the first first */
+} node_trio_t;
+
+/* Starts them one after the other, until all are voters. The first one leads then. */
+void node_trio_up(node_trio_t *self, node_folder_t *folder);
+void node_trio_down(node_trio_t *self); /* those that are NULL are down already */
+
 void value_put(drax_t *store, const char *key, const char *value);
 void value_expect(drax_t *store, const char *key, const char *value);
 

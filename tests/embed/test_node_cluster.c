@@ -12,34 +12,14 @@
 
 #include "tests/embed/node_helper.h"
 
-#define NODES 3
 #define WRITERS 4
 #define WRITES 150
 
 typedef struct {
     node_folder_t *folder;
-    drax_node_options_t *options[NODES];
-    drax_node_t *nodes[NODES];
-    char addrs[NODES][32];
-    char endpoints[128];
+    node_trio_t trio;
     drax_t *drax; /* of all nodes */
 } cluster_t;
-
-/* Members with the role of a voter, as any node tells. */
-static size_t voters_count(drax_t *drax) {
-    drax_result_t *result;
-    if (drax_member_list(drax, NULL, &result) != 0)
-        return 0;
-    const drax_field_t *members = drax_field_find(drax_result_map(result), "members");
-    size_t voters = 0, size;
-    for (size_t i = 0; i < drax_field_count(members); i++) {
-        const char *role =
-            drax_field_bytes(drax_field_find(drax_field_at(members, i), "role"), &size);
-        voters += role && size == 5 && memcmp(role, "voter", 5) == 0;
-    }
-    drax_result_destroy(&result);
-    return voters;
-}
 
 static bool leads(drax_node_t *node) {
     drax_t *store = node_store(node);
@@ -55,8 +35,8 @@ static bool leads(drax_node_t *node) {
 
 static size_t leader_find(const cluster_t *self) {
     for (uint64_t end_ms = clock_ms() + NODE_WAIT_MS; clock_ms() < end_ms;)
-        for (size_t i = 0; i < NODES; i++)
-            if (self->nodes[i] && leads(self->nodes[i]))
+        for (size_t i = 0; i < NODE_TRIO; i++)
+            if (self->trio.nodes[i] && leads(self->trio.nodes[i]))
                 return i;
     fail_msg("no node leads");
     return 0;
@@ -66,18 +46,8 @@ static int setup(void **state) {
     cluster_t *self = calloc(1, sizeof *self);
     assert_non_null(self);
     node_folder_setup((void **) &self->folder);
-    for (size_t i = 0; i < NODES; i++) {
-        char name[2] = {(char) ('a' + i), '\0'};
-        self->options[i] =
-            node_options(self->folder, name, i ? self->addrs[0] : NULL, self->addrs[i]);
-        self->nodes[i] = node_up(self->folder, self->options[i]);
-    }
-    snprintf(self->endpoints, sizeof self->endpoints, "%s,%s,%s", self->addrs[0], self->addrs[1],
-             self->addrs[2]);
-    assert_int_equal(drax_new(&self->drax, self->endpoints), 0);
-    uint64_t end_ms = clock_ms() + NODE_WAIT_MS;
-    while (voters_count(self->drax) != NODES)
-        assert_true(clock_ms() < end_ms);
+    node_trio_up(&self->trio, self->folder);
+    assert_int_equal(drax_new(&self->drax, self->trio.endpoints), 0);
     *state = self;
     return 0;
 }
@@ -85,10 +55,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     cluster_t *self = *state;
     drax_destroy(&self->drax);
-    for (size_t i = 0; i < NODES; i++) {
-        drax_node_stop(&self->nodes[i]);
-        drax_node_options_destroy(&self->options[i]);
-    }
+    node_trio_down(&self->trio);
     node_folder_teardown((void **) &self->folder);
     free(self);
     return 0;
@@ -106,7 +73,7 @@ static void *writer_main(void *hint) {
     writer_t *self = hint;
     drax_t *drax;
     char key[32];
-    self->failed += drax_new(&drax, self->cluster->endpoints) != 0;
+    self->failed += drax_new(&drax, self->cluster->trio.endpoints) != 0;
     (void) drax_timeout_set(drax, NODE_WAIT_MS);
     for (unsigned i = 0; i < WRITES; i++) {
         int size = snprintf(key, sizeof key, "w%u/%05u", self->number, i);
@@ -139,7 +106,7 @@ static void test_the_leader_is_stopped_under_load(void **state) {
     while (atomic_load(&done) < WRITERS * WRITES / 4)
         sched_yield();
     size_t leader = leader_find(self);
-    drax_node_stop(&self->nodes[leader]);
+    drax_node_stop(&self->trio.nodes[leader]);
     unsigned at_stop = atomic_load(&done);
     for (unsigned i = 0; i < WRITERS; i++) {
         assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
@@ -150,9 +117,9 @@ static void test_the_leader_is_stopped_under_load(void **state) {
     assert_int_not_equal(other, leader);
     all_written(self->drax);
 
-    self->nodes[leader] = node_up(self->folder, self->options[leader]);
+    self->trio.nodes[leader] = node_up(self->folder, self->trio.options[leader]);
     drax_t *store =
-        node_store(self->nodes[leader]); /* linearizable through the one that was away */
+        node_store(self->trio.nodes[leader]); /* linearizable through the one that was away */
     all_written(store);
     drax_destroy(&store);
 }
@@ -160,15 +127,15 @@ static void test_the_leader_is_stopped_under_load(void **state) {
 /* Two of three gone: writes are refused in bounded time, and the last one stops in order, too. */
 static void test_without_a_majority(void **state) {
     cluster_t *self = *state;
-    drax_node_stop(&self->nodes[0]);
-    drax_node_stop(&self->nodes[1]);
-    drax_t *store = node_store(self->nodes[2]);
+    drax_node_stop(&self->trio.nodes[0]);
+    drax_node_stop(&self->trio.nodes[1]);
+    drax_t *store = node_store(self->trio.nodes[2]);
     int error = drax_put(store, "a", 1, "b", 1, NULL, NULL);
     assert_true(error == DRAX_ERR_UNAVAILABLE || error == DRAX_ERR_TIMEOUT);
     assert_int_equal(drax_status(store, NULL, NULL), 0);
     drax_destroy(&store);
     uint64_t began_ms = clock_ms();
-    drax_node_stop(&self->nodes[2]);
+    drax_node_stop(&self->trio.nodes[2]);
     print_message("stopped without a majority in %u ms\n", (unsigned) (clock_ms() - began_ms));
 }
 

@@ -216,6 +216,46 @@ static void test_a_holder_that_dies(void **state) {
     drax_lock_destroy(&next);
 }
 
+/* ---- a leader that goes ---- */
+
+static void *take_main(void *hint) {
+    drax_lock_t *lock = hint;
+    return drax_lock_take(lock, DRAX_FOREVER) == 0 ? lock : NULL;
+}
+
+/* The node that leads, and that holder and waiter are connected to, is stopped: the holder keeps
+ * the lock, the waiter its place. */
+static void test_over_the_loss_of_a_leader(void **state) {
+    node_folder_t *folder = *state;
+    node_trio_t trio;
+    node_trio_up(&trio, folder);
+    drax_t *holder, *waiter;
+    assert_int_equal(drax_new(&holder, trio.endpoints), 0);
+    assert_int_equal(drax_new(&waiter, trio.endpoints), 0);
+    drax_lock_t *held = lock_new(holder, 8000, "holder"),
+                *wanted = lock_new(waiter, 8000, "waiter");
+    assert_int_equal(drax_lock_take(held, 0), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, take_main, wanted), 0);
+    assert_int_equal(drax_poll(holder, 300), 0);
+    drax_node_stop(&trio.nodes[0]);
+    for (uint64_t end_ms = clock_ms() + 10000; clock_ms() < end_ms;) {
+        assert_int_equal(drax_poll(holder, 500), 0);
+        assert_true(drax_lock_held(held));
+        assert_false(drax_lock_held(wanted));
+    }
+    assert_int_equal(drax_lock_release(held), 0);
+    void *got;
+    assert_int_equal(pthread_join(thread, &got), 0);
+    assert_ptr_equal(got, wanted);
+    value_expect(holder, "lock", "waiter");
+    drax_lock_destroy(&held);
+    drax_lock_destroy(&wanted);
+    drax_destroy(&holder);
+    drax_destroy(&waiter);
+    node_trio_down(&trio);
+}
+
 static void test_leases(void **state) {
     fixture_t *f = *state;
     drax_result_t *result;
@@ -316,9 +356,15 @@ static void test_transactions(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_one_holder),   T(test_renewed_while_driven), T(test_fences),
-        T(test_turns),        T(test_a_holder_that_dies),   T(test_leases),
+        T(test_one_holder),
+        T(test_renewed_while_driven),
+        T(test_fences),
+        T(test_turns),
+        T(test_a_holder_that_dies),
+        T(test_leases),
         T(test_transactions),
+        cmocka_unit_test_setup_teardown(test_over_the_loss_of_a_leader, node_folder_setup,
+                                        node_folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

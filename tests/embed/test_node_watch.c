@@ -280,11 +280,10 @@ static void test_callbacks(void **state) {
 
 /* ---- a node that goes ---- */
 
-#define NODES 3
 #define WRITES 400
 
 typedef struct {
-    char endpoints[128];
+    const char *endpoints;
     unsigned failed;
 } writer_t;
 
@@ -303,38 +302,13 @@ static void *writer_main(void *hint) {
     return NULL;
 }
 
-static size_t voters_count(drax_t *drax) {
-    drax_result_t *result;
-    size_t voters = 0, size;
-    if (drax_member_list(drax, NULL, &result) != 0)
-        return 0;
-    const drax_field_t *members = drax_field_find(drax_result_map(result), "members");
-    for (size_t i = 0; i < drax_field_count(members); i++) {
-        const char *role =
-            drax_field_bytes(drax_field_find(drax_field_at(members, i), "role"), &size);
-        voters += role && size == 5 && memcmp(role, "voter", 5) == 0;
-    }
-    drax_result_destroy(&result);
-    return voters;
-}
-
 static void test_over_the_loss_of_nodes(void **state) {
     node_folder_t *folder = *state;
-    drax_node_options_t *options[NODES];
-    drax_node_t *nodes[NODES];
-    char addrs[NODES][32];
-    for (size_t i = 0; i < NODES; i++) {
-        char name[2] = {(char) ('a' + i), '\0'};
-        options[i] = node_options(folder, name, i ? addrs[0] : NULL, addrs[i]);
-        nodes[i] = node_up(folder, options[i]);
-    }
-    writer_t writer = {.failed = 0};
-    snprintf(writer.endpoints, sizeof writer.endpoints, "%s,%s,%s", addrs[0], addrs[1], addrs[2]);
+    node_trio_t trio;
+    node_trio_up(&trio, folder);
+    writer_t writer = {.endpoints = trio.endpoints};
     drax_t *drax;
     assert_int_equal(drax_new(&drax, writer.endpoints), 0);
-    uint64_t end_ms = clock_ms() + NODE_WAIT_MS;
-    while (voters_count(drax) != NODES)
-        assert_true(clock_ms() < end_ms);
     drax_watch_t *watch = tree_open(drax, "w", 0);
     expect(watch, DRAX_EVENT_SYNCED, NULL, NULL);
     pthread_t thread;
@@ -344,21 +318,18 @@ static void test_over_the_loss_of_nodes(void **state) {
         snprintf(value, sizeof value, "%u", i);
         expect(watch, DRAX_EVENT_PUT, "w/k", value);
         if (i == WRITES / 4) /* it streams from the first node, which led as well */
-            drax_node_stop(&nodes[0]);
+            drax_node_stop(&trio.nodes[0]);
         if (i == WRITES / 2)
-            nodes[0] = node_up(folder, options[0]);
+            trio.nodes[0] = node_up(folder, trio.options[0]);
         if (i == WRITES * 3 / 4)
-            drax_node_stop(&nodes[1]);
+            drax_node_stop(&trio.nodes[1]);
     }
     quiet(watch);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(writer.failed, 0);
     drax_watch_close(&watch);
     drax_destroy(&drax);
-    for (size_t i = 0; i < NODES; i++) {
-        drax_node_stop(&nodes[i]);
-        drax_node_options_destroy(&options[i]);
-    }
+    node_trio_down(&trio);
 }
 
 int main(void) {
