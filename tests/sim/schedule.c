@@ -112,9 +112,9 @@ static void shape_draw(schedule_t *self, stream_t *random, uint32_t nodes) {
     self->nodes = nodes ? nodes : sizes[stream_range(random, 0, sizeof sizes / sizeof sizes[0])];
     self->formed = stream_chance(random, 700);
     self->ends_ms = between(random, SCHEDULE_MIN_MS, SCHEDULE_MAX_MS);
-    self->segment_bytes = between(random, 4, 32) * 1024;
-    self->keep_bytes = skewed(random, 2048, 262144);
-    self->chunk_bytes = skewed(random, 256, 65536);
+    self->segment_bytes = between(random, 4, 12) * 1024;
+    self->keep_bytes = skewed(random, 512, 32768);
+    self->chunk_bytes = skewed(random, 256, 16384);
     self->users = between(random, 1, 4);
     self->pause_us = skewed(random, 40000, 800000);
     self->latency_us = skewed(random, 50, 10000);
