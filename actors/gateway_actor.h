@@ -28,7 +28,7 @@ typedef struct gateway_actor gateway_actor_t;
 typedef struct gateway_options {
     const post_t *post;
     const log_t *log;
-    uint64_t boot;
+    uint64_t boot, seed;
     uint64_t max_request_bytes;
     /* Sends a response; as clients_send. */
     int (*respond)(void *hint, const envelope_t *envelope, slice_t response);

@@ -122,13 +122,33 @@ static bool leader_reachable(const gateway_actor_t *self) {
            self->post->boot(self->post->self, ACTOR_RAFT);
 }
 
-/* A block's boot is above any that this node's gateways used before, whatever the clock says. */
+/* A block's boot is above any that this node's gateways are known to have used, whatever the clock
+ * says. Where the clock went back, blocks of an earlier life may be on their way that nobody here
+ * knows of: with a random step, no two lives take the same boot. */
 static void block_boot_choose(gateway_actor_t *self) {
     if (self->block_boot)
         return;
+    uint64_t floor = self->boot_floor;
+    if (self->raft.gateway_boot > floor)
+        floor = self->raft.gateway_boot;
     self->block_boot = self->options.boot;
-    if (self->raft.gateway_boot >= self->block_boot)
-        self->block_boot = self->raft.gateway_boot + 1;
+    if (floor >= self->block_boot)
+        self->block_boot = floor + 1 + self->options.seed % GATEWAY_BOOT_STEP;
+}
+
+/* Blocks of an earlier life came that have a greater boot, so none of this one counts any more: the
+ * next ones take another. What was proposed may have counted before. */
+static void block_boot_renew(gateway_actor_t *self, uint64_t above) {
+    self->boot_floor = above;
+    self->block_boot = 0;
+    self->confirmed = 0;
+    for (block_item_t *block = self->blocks, *next; block; block = next) {
+        next = block->next;
+        payload_unref(&block->payload);
+        if (block->exposed)
+            block_fail(self, block, RPC_TIMEOUT, "an earlier life of the gateway came in between");
+    }
+    gateway_blocks_again(self);
 }
 
 void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
@@ -192,6 +212,8 @@ void gateway_result(gateway_actor_t *self, const message_batch_t *result, uint64
 }
 
 void gateway_skipped(gateway_actor_t *self, const message_batch_t *skipped, uint64_t now_ms) {
+    if (self->block_boot && skipped->boot > self->block_boot)
+        block_boot_renew(self, skipped->boot);
     if (skipped->boot != self->block_boot)
         return;
     if (skipped->seq > self->confirmed)

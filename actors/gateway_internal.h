@@ -26,6 +26,8 @@
 #define GATEWAY_REFUSED_MS 20u
 #define GATEWAY_UNSENT_RETRY_MS 5u
 #define GATEWAY_STOP_MS 2000u
+/* Boots are microseconds of the clock, or go on from the last in steps of up to this (17 s). */
+#define GATEWAY_BOOT_STEP (1u << 24)
 /* Questions about past changes that are with storage at a time. */
 #define GATEWAY_QUESTIONS 32u
 /* Without watches, changes are still wanted for this long: pollers come back. */
@@ -88,6 +90,7 @@ struct gateway_actor {
     bool no_space;
 
     uint64_t block_boot;                 /* 0: not chosen yet */
+    uint64_t boot_floor;                 /* it must be above this */
     block_item_t *blocks, **blocks_last; /* not confirmed, in order */
     block_item_t *open;                  /* the last of them while it takes commands */
     uint64_t seq, confirmed;

@@ -142,6 +142,7 @@ static int gateway_make(life_t *self, char *detail, size_t detail_size) {
     gateway_options_t options = {.post = mail_post(self->mail),
                                  .log = self->options.log,
                                  .boot = self->boot,
+                                 .seed = random_seed(),
                                  .max_request_bytes = self->options.settings->max_request_bytes,
                                  .respond = clients_respond,
                                  .hint = self};

@@ -15,7 +15,7 @@ static bool from_own_gateway(const storage_actor_t *self, const state_applied_t 
 static int result_send(storage_actor_t *self, const state_applied_t *applied) {
     message_t message = {.kind = applied->skipped ? MESSAGE_SKIPPED : MESSAGE_RESULT};
     storage_batch_stamp(self, &message);
-    message.batch.boot = applied->boot;
+    message.batch.boot = applied->skipped ? applied->last_boot : applied->boot;
     message.batch.seq = applied->skipped ? applied->last_seq : applied->seq;
     if (!applied->skipped) {
         message.batch.payload = payload_copy(applied->results->data, applied->results->size);

@@ -351,7 +351,7 @@ typedef struct {
  * (block.h). */
 typedef struct {
     uint64_t read_id; /* QUERY: 0 = stale, else wait for READ_READY of this id or a later one */
-    uint64_t boot;    /* RESULT, SKIPPED: the gateway's */
+    uint64_t boot;    /* RESULT: the gateway's; SKIPPED: the greatest so far */
     /* RESULT: the block; SKIPPED: the last block that counted; CHANGES: the revision they follow:
      * all changes after it up to `revision` are in them; STORE_STATUS: the first revision of which
      * history tells. */

@@ -43,7 +43,7 @@ int state_apply(state_t *self, const entry_t *entry, state_applied_t *out) {
     return 0;
 }
 
-/* Does the block count? Then its origin is brought up to it. `out` gets origin, skipped, last_seq.
+/* Does the block count? Then its origin is brought up to it. `out` gets origin, skipped, last_…
  */
 static int block_admit(state_t *self, const block_t *block, state_applied_t *out) {
     out->node = block->node;
@@ -55,6 +55,7 @@ static int block_admit(state_t *self, const block_t *block, state_applied_t *out
     origin_t was = origin ? *origin : (origin_t){.node = block->node};
     uint64_t last = block->boot == was.boot ? was.last : 0;
     out->last_seq = last;
+    out->last_boot = block->boot > was.boot ? block->boot : was.boot;
     out->skipped = !block->node || !block->boot || block->boot < was.boot || block->prev > last ||
                    block->seq <= last;
     if (out->skipped)

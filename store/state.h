@@ -38,6 +38,8 @@ typedef struct state_applied {
     uint64_t node, boot, seq; /* the block's origin; 0 for others */
     bool skipped;             /* the block did not count: `last_seq` is the last one that did */
     uint64_t last_seq;
+    uint64_t
+        last_boot; /* the greatest boot of that node's gateways so far, this block's included */
     const buffer_t *results;
     bool changed; /* keys: state_changes tells which */
     /* What requests that waited came to, of whatever gateways: elements of a batch, as many as

@@ -304,6 +304,27 @@ static void what_counted_without_result_is_a_timeout(void **state) {
     nothing_expected(f);
 }
 
+/* The clock went back, and an earlier life's block came after this one's first. */
+static void a_greater_boot_of_the_past_is_gone_beyond(void **state) {
+    fixture_t *f = *state;
+    three_proposed(f);
+    result_comes_simple(f, 1);
+    answer_expected(f, 'A', "[1, 1, nil, {\"revision\": 1}]");
+    message_t message = {.kind = MESSAGE_SKIPPED, .batch = {.boot = GATEWAY_BOOT + 50}};
+    message_comes(f, ACTOR_STORAGE, &message);
+    error_expected(f, 'A', 2, "TIMEOUT"); /* they may have counted before it */
+    error_expected(f, 'A', 3, "TIMEOUT");
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    message_t *propose = fake_post_find(&f->post, MESSAGE_PROPOSE);
+    assert_non_null(propose);
+    assert_int_equal(propose->propose.boot, GATEWAY_BOOT + 51);
+    block_t block;
+    assert_int_equal(block_open(&block, payload_slice(propose->propose.payload)), 0);
+    assert_int_equal(block.boot, GATEWAY_BOOT + 51);
+    assert_int_equal(block.prev, 0);
+}
+
 /* ---- deadlines ---- */
 
 static void never_exposed_is_unavailable(void **state) {
@@ -421,6 +442,7 @@ int main(void) {
         T(refusals_of_unknown_blocks_are_ignored),
         T(a_gap_is_proposed_again),
         T(what_counted_without_result_is_a_timeout),
+        T(a_greater_boot_of_the_past_is_gone_beyond),
         T(never_exposed_is_unavailable),
         T(refused_each_time_is_unavailable),
         T(exposed_is_a_timeout),

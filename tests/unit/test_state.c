@@ -377,6 +377,8 @@ static void blocks_count_once_and_in_order(void **state) {
         assert_int_equal(state_revision(world->state), revision);
         assert_int_equal(state_applied(world->state), i + 1);
     }
+    assert_int_equal(origin_block(world, 7, 10, 8, 7).last_boot, 11); /* skipped: what counts */
+    assert_int_equal(origin_block(world, 7, 12, 8, 7).last_boot, 12);
     assert_int_equal(state_gateway_boot(world->state, 7), 11);
     assert_int_equal(state_gateway_boot(world->state, 8), 3);
     assert_int_equal(state_gateway_boot(world->state, 9), 0);
