@@ -170,14 +170,14 @@ static void replace(void *hint, uint64_t number) {
         machine_replace(self, 0);
 }
 
-void operator_refused(machine_t *self) {
+void operator_refused(machine_t *self, bool starting) {
     world_t *world = self->world;
     world->counts.refusals++;
     if (!self->lost) {
         world_fail(world, "disk refused", "n%u refuses a disk that nobody damaged", self->slot);
         return;
     }
-    if (++self->refusals == REFUSED_PATIENCE)
+    if (!starting || ++self->refusals >= REFUSED_PATIENCE)
         world_event(world, world_soon(world, 10000, 400000), replace, self, self->downs);
 }
 
@@ -290,7 +290,7 @@ void operator_task(world_t *self, task_kind_t kind, uint64_t id, unsigned slot, 
 
 bool operator_busy(const world_t *self) {
     for (size_t i = 0; i < WORLD_TASKS; i++)
-        if (self->tasks[i].kind == TASK_REMOVE)
+        if (self->tasks[i].kind == TASK_REMOVE || self->tasks[i].kind == TASK_TRANSFER)
             return true;
     return false;
 }

@@ -191,6 +191,8 @@ void process_turn(process_t *self) {
         return;
     if (rc) {
         process_end(self, error_text(rc));
+        if (rc == DRAX_ECORRUPT)
+            operator_refused(self->machine, false);
         machine_restart_plan(self->machine, self);
         return;
     }
@@ -280,6 +282,7 @@ static int gateway_make(process_t *self) {
     gateway_options_t options = {.post = &self->post,
                                  .log = &self->log,
                                  .boot = self->boot,
+                                 .seed = stream_next(&self->world->random),
                                  .max_request_bytes = LIMIT_REQUEST_DEFAULT_BYTES,
                                  .respond = connection_respond,
                                  .hint = self};
@@ -322,7 +325,7 @@ static void process_refused(process_t *self, int rc, const char *detail) {
     if (machine_stopped_within(self->machine))
         return;
     if (rc == DRAX_ECORRUPT || rc == DRAX_EVERSION)
-        operator_refused(self->machine);
+        operator_refused(self->machine, true);
     machine_restart_plan(self->machine, self);
 }
 

@@ -63,12 +63,9 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
 static bool agreed(const world_t *self, char *missing, size_t size) {
     unsigned leader = operator_leader(self);
     size_t nodes = 0;
-    if (operator_busy(self)) {
-        (void) snprintf(missing, size, "a removal");
-        return false;
-    }
-    if (leader == WORLD_SLOTS) {
-        (void) snprintf(missing, size, "no leader");
+    if (leader == WORLD_SLOTS || operator_busy(self)) {
+        (void) snprintf(missing, size,
+                        leader == WORLD_SLOTS ? "no leader" : "a change of membership");
         return false;
     }
     for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {

@@ -299,8 +299,8 @@ void operator_task(world_t *self, task_kind_t kind, uint64_t id, unsigned slot, 
 bool operator_busy(const world_t *self);
 /* Could the cluster do without the disk of `slot`, for good? */
 bool operator_may_lose(const world_t *self, unsigned slot);
-/* A storage process found its disk damaged. */
-void operator_refused(machine_t *self);
+/* A storage process found its disk damaged, when it was `starting` or later. */
+void operator_refused(machine_t *self, bool starting);
 /* The slot whose node leads in the highest term; WORLD_SLOTS: none. */
 unsigned operator_leader(const world_t *self);
 uint64_t operator_node_id(const world_t *self, unsigned slot); /* 0: unknown */
