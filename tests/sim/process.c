@@ -196,6 +196,7 @@ void process_turn(process_t *self) {
         machine_restart_plan(self->machine, self);
         return;
     }
+    checks_turn(world->checks, self->machine->slot, self->actor);
     if (self->stopping && self->ops->stopped(self->self)) {
         process_end(self, "stopped");
         machine_stop_step(self->machine);
@@ -210,7 +211,6 @@ void process_turn(process_t *self) {
         jobs_plan(self);
     }
     turn_count(self);
-    checks_turn(world->checks, self->machine->slot, self->actor);
     self->busy_us = world_soon(world, PROCESS_TURN_MIN_US, PROCESS_TURN_MAX_US) + self->took_us;
     deadline_set(self, now_ms);
     process_plan(self);
