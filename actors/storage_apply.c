@@ -249,7 +249,9 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
                                   storage_view_wants_flush(self));
     if ((!due && !(self->stopping && self->dirty_ms)) || !flush_has_room(self, now_ms))
         return;
-    int rc = state_freeze(self->state);
+    int rc = storage_history_settle(self);
+    if (rc == 0)
+        rc = state_freeze(self->state);
     self->dirty_ms = 0;
     if (rc == DRAX_EAGAIN)
         return;

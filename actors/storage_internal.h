@@ -28,6 +28,8 @@
 #define STORAGE_SCAN_BYTES (1u << 20)
 #define STORAGE_READ_AHEAD_BYTES (256u << 10)
 #define STORAGE_QUESTIONS 16u
+/* History copied out of a log that is too long, with one flush. */
+#define STORAGE_SETTLE_BYTES (4u << 20)
 /* Watches whose first pairs are being read in pages; others wait. */
 #define STORAGE_VIEWS 16u
 /* Entries kept in memory between their write and their apply. */
@@ -66,6 +68,7 @@ typedef struct snapshot_session {
     uint64_t id; /* 0: free */
     uint64_t peer;
     state_snapshot_t *snapshot;
+    uint64_t pin; /* the journal keeps what is after it */
     uint64_t used_ms;
 } snapshot_session_t;
 
@@ -181,6 +184,7 @@ void storage_fetch(storage_actor_t *self, const message_t *message);
 void storage_written_send(storage_actor_t *self);
 void storage_reserve_turn(storage_actor_t *self, uint64_t now_ms);
 int storage_compact(storage_actor_t *self);
+int storage_history_settle(storage_actor_t *self);
 bool storage_no_space(const storage_actor_t *self);
 
 void tail_clear(tail_t *self);
@@ -205,6 +209,8 @@ void storage_subscribe(storage_actor_t *self, bool on);
 /* After `entry` was applied, when it changed keys. */
 int storage_changed(storage_actor_t *self, const entry_t *entry);
 int storage_changes_turn(storage_actor_t *self);
+/* A history_source_t's entry: reads ahead in the journal. */
+int storage_entry_find(void *storage, uint64_t index, slice_t *payload);
 void storage_history_receive(storage_actor_t *self, message_t *message);
 int storage_history_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_watch_clear(storage_actor_t *self);

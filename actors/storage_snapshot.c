@@ -13,12 +13,13 @@
 
 /* ---- sending ---- */
 
+/* History in a snapshot may name any entry that the journal had when it was opened. */
 uint64_t storage_snapshot_pin(const storage_actor_t *self) {
     uint64_t pin = UINT64_MAX;
     for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++) {
         const snapshot_session_t *session = &self->sessions[i];
-        if (session->id && state_snapshot_index(session->snapshot) < pin)
-            pin = state_snapshot_index(session->snapshot);
+        if (session->id && session->pin < pin)
+            pin = session->pin;
     }
     return pin;
 }
@@ -55,12 +56,15 @@ static int session_open(storage_actor_t *self, uint64_t peer, snapshot_session_t
     snapshot_session_t *session = session_place(self, peer);
     if (session->id)
         session_close(self, session);
+    history_source_t source = {self, storage_entry_find};
     int rc = state_snapshot_open(self->state, &session->snapshot);
     if (rc)
         return rc;
+    state_snapshot_history(session->snapshot, &source);
     session->id = (self->options.seed + ++self->session_count) & LIMIT_INTEGER;
     session->id += !session->id;
     session->peer = peer;
+    session->pin = journal_first_index(self->journal) - 1;
     *out = session;
     return 0;
 }

@@ -74,8 +74,7 @@ void storage_history_receive(storage_actor_t *self, message_t *message) {
     self->watch.questions_last = &item->next;
 }
 
-/* A history_source_t: entries are read ahead, as they are wanted one after the other. */
-static int entry_find(void *hint, uint64_t index, slice_t *payload) {
+int storage_entry_find(void *hint, uint64_t index, slice_t *payload) {
     storage_actor_t *self = hint;
     entries_t *run = &self->watch.run;
     bool here =
@@ -93,7 +92,7 @@ static int entry_find(void *hint, uint64_t index, slice_t *payload) {
 static int changes_find(storage_actor_t *self, const past_question_t *question,
                         past_answer_t *out) {
     history_page_t page = {0};
-    history_source_t source = {self, entry_find};
+    history_source_t source = {self, storage_entry_find};
     history_query_t query = {.key = question->key,
                              .tree = question->kind == PAST_TREE,
                              .from = question->from,

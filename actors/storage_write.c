@@ -265,6 +265,18 @@ static uint64_t index_by_bytes(const storage_actor_t *self, uint64_t low, uint64
     return found;
 }
 
+/* A log that is far longer than it has to be for anything but history (much was logged that changed
+ * nothing) is let go: what history needs of it is copied, a part with each flush. */
+int storage_history_settle(storage_actor_t *self) {
+    uint64_t first = journal_first_index(self->journal);
+    if (journal_bytes_from(self->journal, first) < 2 * self->options.keep_bytes)
+        return 0;
+    uint64_t oldest = index_by_bytes(self, first, state_flushed(self->state));
+    history_source_t source = {self, storage_entry_find};
+    return oldest ? state_history_settle(self->state, oldest - 1, STORAGE_SETTLE_BYTES, &source)
+                  : 0;
+}
+
 /* The log reaches back `keep_revisions` or `keep_bytes`, whichever is less, and as far as history
  * needs it; nothing goes that is not in the flushed state, or that a snapshot under way needs to be
  * followed by. */

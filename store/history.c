@@ -186,6 +186,16 @@ int history_next(history_reader_t *self, history_change_t *out) {
     return rc ? rc : 1;
 }
 
+int history_copy(history_writer_t *out, history_reader_t *in) {
+    history_change_t change;
+    int rc;
+    history_begin(out, 0, (slice_t){NULL, 0});
+    while ((rc = history_next(in, &change)) == 1)
+        history_add(out, &change);
+    out->now.total = in->total;
+    return rc;
+}
+
 /* ---- for clients ---- */
 
 void history_change_pack(buffer_t *out, const history_change_t *change) {

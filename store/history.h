@@ -82,6 +82,10 @@ void history_payload(history_reader_t *self, slice_t payload);
  * record does not fit the payload. */
 int history_next(history_reader_t *self, history_change_t *out);
 
+/* Makes a record that needs no entry of what `in` tells, all of it; `in` must not have been read.
+ * DRAX_ECORRUPT. The record is history_end's. */
+int history_copy(history_writer_t *out, history_reader_t *in);
+
 /* A change as the contract gives it to clients: {type, key, value?, index}. */
 void history_change_pack(buffer_t *out, const history_change_t *change);
 

@@ -132,6 +132,11 @@ typedef struct history_page {
 int state_history(state_t *self, const history_query_t *query, const history_source_t *source,
                   buffer_t *out, history_page_t *page);
 
+/* Lets records that name entries up to `upto` hold what they tell themselves, about `bytes` of it,
+ * oldest first: with the next flush those entries are not needed any more. */
+int state_history_settle(state_t *self, uint64_t upto, size_t bytes,
+                         const history_source_t *source);
+
 /* ---- views ---- */
 
 /* What is flushed of the keys that begin with `prefix`, to be read page by page. Open any number
@@ -150,6 +155,8 @@ int state_view_page(state_view_t *self, buffer_t *out, size_t *count, bool *more
  * all before the state. DRAX_ENOTFOUND: nothing was ever flushed. */
 typedef struct state_snapshot state_snapshot_t;
 int state_snapshot_open(state_t *self, state_snapshot_t **out);
+/* Before the first chunk: history travels too, as far as `source` reaches; else none does. */
+void state_snapshot_history(state_snapshot_t *self, const history_source_t *source);
 /* What it includes. */
 uint64_t state_snapshot_index(const state_snapshot_t *self);
 uint64_t state_snapshot_term(const state_snapshot_t *self);

@@ -8,6 +8,8 @@
  * Invariants
  *  1. The newest record always stays: its total is where the next one goes on.
  *  2. `oldest` is the head of the oldest record, all 0 when there is none.
+ *  3. Records that hold all themselves (of a snapshot, or so that the journal can go on) are older
+ *     than all that name entries.
  */
 #include "store/state_internal.h"
 
@@ -16,8 +18,29 @@
 /* Records that go with one flush besides twice as many as came since the last one. */
 #define PRUNE_LEAST 1024u
 
+static void named_set(state_t *self, const history_reader_t *record) {
+    self->named.first = record && record->index ? record->first : 0;
+    self->named.index = record ? record->index : 0;
+}
+
+/* The record the walk stands at. DRAX_ENOTFOUND: it is past them. */
+static int record_read(const merge_t *walk, history_reader_t *out) {
+    uint64_t first;
+    if (!walk->valid || walk->key.data[0] != PREFIX_HISTORY)
+        return DRAX_ENOTFOUND;
+    int rc = history_key_parse(walk->key, &first);
+    return rc ? rc : history_open(out, first, walk->value);
+}
+
+/* The record that holds `revision`: the walk stands at it, downwards. */
+static int record_of(merge_t *walk, uint64_t revision, history_reader_t *out) {
+    uint8_t key[HISTORY_KEY_BYTES];
+    history_key(key, revision + 1);
+    int rc = merge_seek_before(walk, (slice_t){key, sizeof key});
+    return rc ? rc : record_read(walk, out);
+}
+
 static void oldest_set(state_t *self, const history_reader_t *record) {
-    self->oldest.index = record->index;
     self->oldest.first = record->first;
     self->oldest.last = record->last;
     self->oldest.total = record->total;
@@ -33,10 +56,12 @@ int history_store(state_t *self) {
     history_key(key, self->history.now.first);
     history_reader_t head;
     int rc = history_open(&head, self->history.now.first, record);
-    if (rc == 0 && !self->oldest.first)
-        oldest_set(self, &head);
     if (rc)
         return rc;
+    if (!self->oldest.first)
+        oldest_set(self, &head);
+    if (!self->named.first)
+        named_set(self, &head);
     self->history_added++;
     return state_pair_set(self, (slice_t){key, sizeof key}, record);
 }
@@ -53,7 +78,7 @@ uint64_t state_history_first(const state_t *self) {
 }
 
 uint64_t state_history_index(const state_t *self) {
-    return self->oldest.first ? self->oldest.index : UINT64_MAX;
+    return self->named.first ? self->named.index : UINT64_MAX;
 }
 
 /* ---- what is kept ---- */
@@ -63,20 +88,33 @@ void state_history_keep(state_t *self, uint64_t bytes, uint64_t revisions) {
     self->keep_revisions = revisions;
 }
 
-/* The record the walk stands at. DRAX_ENOTFOUND: it is past them. */
-static int record_read(const merge_t *walk, history_reader_t *out) {
-    uint64_t first;
-    if (!walk->valid || walk->key.data[0] != PREFIX_HISTORY)
-        return DRAX_ENOTFOUND;
-    int rc = history_key_parse(walk->key, &first);
-    return rc ? rc : history_open(out, first, walk->value);
-}
-
 static int oldest_read(merge_t *walk, uint64_t from, history_reader_t *out) {
     uint8_t key[HISTORY_KEY_BYTES];
     history_key(key, from);
     int rc = merge_seek(walk, (slice_t){key, sizeof key});
     return rc ? rc : record_read(walk, out);
+}
+
+/* Finds the oldest record that names an entry, which invariant 3 lets halve. */
+static int named_find(state_t *self, merge_t *walk) {
+    history_reader_t record = {.index = 0};
+    uint64_t low = self->oldest.first, high = self->meta.revision + 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        int rc = record_of(walk, middle, &record);
+        if (rc)
+            return rc;
+        if (record.index)
+            high = middle;
+        else
+            low = record.last + 1;
+    }
+    if (low > self->meta.revision)
+        return 0; /* none */
+    int rc = record_of(walk, low, &record);
+    if (rc == 0)
+        named_set(self, &record);
+    return rc;
 }
 
 int history_load(state_t *self) {
@@ -93,8 +131,10 @@ int history_load(state_t *self) {
         self->history.now.total = record.total;
         rc = oldest_read(&walk, 0, &record);
     }
-    if (rc == 0)
+    if (rc == 0) {
         oldest_set(self, &record);
+        rc = named_find(self, &walk);
+    }
     merge_close(&walk);
     return rc == DRAX_ENOTFOUND ? 0 : rc;
 }
@@ -142,8 +182,71 @@ int history_prune(state_t *self) {
         history_key(key, be64_read(self->pairs.data + 8 * i));
         rc = state_pair_clear(self, (slice_t){key, sizeof key});
     }
+    if (rc)
+        return rc;
+    oldest_set(self, &oldest);
+    if (oldest.index)
+        named_set(self, &oldest);
+    return 0;
+}
+
+/* ---- without the log ---- */
+
+/* Copies the oldest record that names an entry, with all it tells, into `copy`; *last: its last
+ * revision. */
+static int named_copy(state_t *self, const history_source_t *source, history_writer_t *copy,
+                      uint64_t *last) {
+    history_reader_t record;
+    slice_t payload;
+    merge_t walk;
+    int rc = state_walk(self, &walk);
+    if (rc)
+        return rc;
+    rc = oldest_read(&walk, self->named.first, &record);
     if (rc == 0)
-        oldest_set(self, &oldest);
+        rc = source->entry(source->self, record.index, &payload);
+    if (rc == 0) {
+        history_payload(&record, payload);
+        rc = history_copy(copy, &record);
+        *last = record.last;
+    }
+    merge_close(&walk);
+    return rc;
+}
+
+/* Finds the oldest record from `from` on, which names an entry if there is one. */
+static int named_next(state_t *self, uint64_t from) {
+    history_reader_t record = {.index = 0};
+    merge_t walk;
+    int rc = state_walk(self, &walk);
+    if (rc)
+        return rc;
+    rc = oldest_read(&walk, from, &record);
+    merge_close(&walk);
+    named_set(self, rc == 0 ? &record : NULL);
+    return rc == DRAX_ENOTFOUND ? 0 : rc;
+}
+
+int state_history_settle(state_t *self, uint64_t upto, size_t bytes,
+                         const history_source_t *source) {
+    history_writer_t copy = {0};
+    size_t done = 0;
+    int rc = 0;
+    while (rc == 0 && self->named.first && self->named.index <= upto && done < bytes) {
+        uint64_t last;
+        rc = named_copy(self, source, &copy, &last);
+        slice_t record = history_end(&copy);
+        if (rc == 0 && copy.record.failed)
+            rc = DRAX_ENOMEM;
+        uint8_t key[HISTORY_KEY_BYTES];
+        history_key(key, self->named.first);
+        if (rc == 0)
+            rc = state_pair_set(self, (slice_t){key, sizeof key}, record);
+        done += record.size;
+        if (rc == 0)
+            rc = named_next(self, last + 1);
+    }
+    history_writer_free(&copy);
     return rc;
 }
 
@@ -178,16 +281,10 @@ static int record_take(history_reader_t *record, const history_query_t *query, b
     return rc ? rc : out->size >= query->bytes && page->count;
 }
 
-/* Stands the walk at the record that holds `from`, or the first one after it. */
+/* Stands the walk at the record that holds `from`, to go upwards. */
 static int from_seek(merge_t *walk, uint64_t from, history_reader_t *record) {
-    uint8_t key[HISTORY_KEY_BYTES];
-    history_key(key, from + 1);
-    int rc = merge_seek_before(walk, (slice_t){key, sizeof key});
-    if (rc == 0)
-        rc = record_read(walk, record);
-    if (rc)
-        return rc;
-    return oldest_read(walk, record->first, record); /* again, to go upwards from here */
+    int rc = record_of(walk, from, record);
+    return rc ? rc : oldest_read(walk, record->first, record);
 }
 
 static int records_take(merge_t *walk, const history_query_t *query, const history_source_t *source,

@@ -63,8 +63,11 @@ struct state {
     history_writer_t history; /* of the block being applied */
     /* The head of the oldest record kept; first 0: there is none. */
     struct {
-        uint64_t index, first, last, total;
+        uint64_t first, last, total;
     } oldest;
+    struct {
+        uint64_t first, index;
+    } named; /* the oldest record that names an entry, and which; first 0: none does */
     uint64_t history_added; /* records since the last pruning */
     uint64_t keep_bytes, keep_revisions;
 

@@ -5,8 +5,9 @@
  *   pair     = key_size:u32 value_size:u32 key value    after the meta, in the order of keys
  *
  * checksum is XXH3-64 of all that follows it; `applied` is the applied index of the whole snapshot,
- * so that chunks of two snapshots never mix. Only pairs of kinds m, g, k, l, o, s and w travel
- * (record.h). A chunk grows until it reaches the size asked for: it is at most one pair longer.
+ * so that chunks of two snapshots never mix. Only pairs of kinds m, g, h, k, l, o, s and w travel
+ * (record.h). A chunk has the size asked for at most, or one pair. A history record travels with
+ * all it tells; an empty one says that history begins behind it.
  *
  * Invariant: `chunk_count` chunks were made; `previous` is the last of them, and the iterator
  * stands at the first pair that is in none.
@@ -27,7 +28,9 @@ struct state_snapshot {
     uint64_t chunk_count;
     payload_t *previous;
     bool previous_last;
-    buffer_t chunk; /* being built */
+    buffer_t chunk;          /* being built */
+    history_source_t source; /* entry NULL: no history */
+    history_writer_t record;
 };
 
 uint64_t chunk_checksum(slice_t chunk) {
@@ -48,6 +51,7 @@ static void derived_skip(kv_iterator_t *at) {
     while (kv_iterator_valid(at)) {
         uint8_t after;
         switch (kv_iterator_key(at).data[0]) {
+        case PREFIX_HISTORY:
         case PREFIX_USER:
         case PREFIX_LOCK:
         case PREFIX_LEASE:
@@ -62,6 +66,51 @@ static void derived_skip(kv_iterator_t *at) {
     }
 }
 
+/* A history record travels with all it tells, as the receiver has not the log. One that cannot, or
+ * is too large, becomes an empty one: history begins behind it. */
+static int history_settle(state_snapshot_t *self, slice_t *value) {
+    history_reader_t reader;
+    uint64_t first;
+    slice_t payload = {NULL, 0};
+    int rc = history_key_parse(kv_iterator_key(self->at), &first);
+    if (rc == 0)
+        rc = history_open(&reader, first, *value);
+    if (rc == 0 && reader.index)
+        rc = self->source.entry ? self->source.entry(self->source.self, reader.index, &payload)
+                                : DRAX_ECOMPACTED;
+    if (rc == DRAX_ECOMPACTED) {
+        *value = (slice_t){NULL, 0};
+        return 0;
+    }
+    if (rc)
+        return rc;
+    history_payload(&reader, payload);
+    rc = history_copy(&self->record, &reader);
+    *value = history_end(&self->record);
+    if (self->record.record.failed)
+        return DRAX_ENOMEM;
+    if (value->size > LIMIT_ENTRY_BYTES)
+        *value = (slice_t){NULL, 0};
+    return rc;
+}
+
+/* Adds pairs until there is no room for the next one; at least one. */
+static int pairs_add(state_snapshot_t *self, size_t bytes) {
+    bool any = false;
+    for (derived_skip(self->at); kv_iterator_valid(self->at); derived_skip(self->at)) {
+        slice_t key = kv_iterator_key(self->at), value = kv_iterator_value(self->at);
+        int rc = key.data[0] == PREFIX_HISTORY ? history_settle(self, &value) : 0;
+        if (rc)
+            return rc;
+        if (any && self->chunk.size + 8 + key.size + value.size > bytes)
+            break;
+        any = true;
+        pair_add(&self->chunk, key, value);
+        kv_iterator_next(self->at);
+    }
+    return kv_iterator_error(self->at);
+}
+
 static int chunk_build(state_snapshot_t *self, size_t bytes, bool *last) {
     uint8_t head[CHUNK_HEAD_BYTES] = {0};
     buffer_t *out = &self->chunk;
@@ -74,13 +123,8 @@ static int chunk_build(state_snapshot_t *self, size_t bytes, bool *last) {
         pair_add(out, (slice_t){meta_key, sizeof meta_key},
                  (slice_t){self->meta_bytes.data, self->meta_bytes.size});
     }
-    for (derived_skip(self->at); kv_iterator_valid(self->at) && out->size < bytes;
-         derived_skip(self->at)) {
-        pair_add(out, kv_iterator_key(self->at), kv_iterator_value(self->at));
-        kv_iterator_next(self->at);
-    }
+    int rc = pairs_add(self, bytes);
     *last = !kv_iterator_valid(self->at);
-    int rc = kv_iterator_error(self->at);
     if (rc || out->failed)
         return rc ? rc : DRAX_ENOMEM;
     out->data[CHUNK_HEAD_BYTES - 1] = *last;
@@ -149,6 +193,10 @@ int state_snapshot_open(state_t *self, state_snapshot_t **out) {
     return 0;
 }
 
+void state_snapshot_history(state_snapshot_t *self, const history_source_t *source) {
+    self->source = *source;
+}
+
 void state_snapshot_close(state_t *self, state_snapshot_t **snapshot) {
     state_snapshot_t *old = *snapshot;
     *snapshot = NULL;
@@ -159,6 +207,7 @@ void state_snapshot_close(state_t *self, state_snapshot_t **snapshot) {
     payload_unref(&old->previous);
     buffer_free(&old->meta_bytes);
     buffer_free(&old->chunk);
+    history_writer_free(&old->record);
     free(old);
 }
 

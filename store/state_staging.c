@@ -24,7 +24,9 @@ struct state_staging {
     bool complete;
     meta_t meta;
     buffer_t meta_bytes;
-    buffer_t last_key; /* of the pair before; empty: none */
+    buffer_t last_key;     /* of the pair before; empty: none */
+    uint64_t history_last; /* the last revision of the record before; 0: none */
+    uint64_t history_lost; /* the first revision of the last record that did not come; 0: all did */
     uint64_t digest, keys, expiring, leases, locks, waiters;
 };
 
@@ -116,6 +118,53 @@ static int origin_add(state_staging_t *self, slice_t key, slice_t value) {
     return 0;
 }
 
+/* Records follow each other without a gap, up to the snapshot's revision. */
+static int history_add_pair(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    history_reader_t reader;
+    history_change_t change;
+    uint64_t first;
+    int rc = history_key_parse(key, &first);
+    if (rc)
+        return rc;
+    if (!value.size) {
+        self->history_lost = first;
+        self->history_last = 0;
+        return 0;
+    }
+    rc = history_open(&reader, first, value);
+    if (rc || reader.index || reader.last > self->meta.revision ||
+        (self->history_last && first != self->history_last + 1))
+        return DRAX_ECORRUPT;
+    while ((rc = history_next(&reader, &change)) == 1) {
+    }
+    self->history_last = reader.last;
+    kv_batch_put(batch, key, value);
+    return rc;
+}
+
+/* Takes out the records up to the last one that did not come. */
+static int history_trim(state_staging_t *self, kv_batch_t *batch) {
+    uint8_t key[HISTORY_KEY_BYTES];
+    history_key(key, 0);
+    kv_iterator_t *at = self->history_lost ? kv_iterator_new(self->kv, NULL) : NULL;
+    if (!at)
+        return self->history_lost ? DRAX_ENOMEM : 0;
+    int rc = 0;
+    uint64_t first;
+    for (kv_iterator_seek(at, (slice_t){key, sizeof key});
+         rc == 0 && kv_iterator_valid(at) && kv_iterator_key(at).data[0] == PREFIX_HISTORY;
+         kv_iterator_next(at)) {
+        rc = history_key_parse(kv_iterator_key(at), &first);
+        if (rc || first > self->history_lost)
+            break;
+        kv_batch_delete(batch, kv_iterator_key(at));
+    }
+    if (rc == 0)
+        rc = kv_iterator_error(at);
+    kv_iterator_destroy(&at);
+    return rc;
+}
+
 static int meta_add(state_staging_t *self, slice_t value) {
     buffer_append(&self->meta_bytes, value.data, value.size);
     if (self->meta_bytes.failed)
@@ -130,7 +179,9 @@ static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
     if (key.size == 0 || kv_key_compare(key, before) <= 0)
         return DRAX_ECORRUPT;
     int rc = DRAX_ECORRUPT;
-    if (key.data[0] == PREFIX_USER)
+    if (key.data[0] == PREFIX_HISTORY)
+        rc = history_add_pair(self, batch, key, value);
+    else if (key.data[0] == PREFIX_USER)
         rc = user_add(self, batch, key, value);
     else if (key.data[0] == PREFIX_LOCK)
         rc = lock_add(self, key, value);
@@ -144,7 +195,8 @@ static int pair_take(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
         rc = session_add(self, batch, key, value);
     if (rc)
         return rc;
-    kv_batch_put(batch, key, value);
+    if (key.data[0] != PREFIX_HISTORY)
+        kv_batch_put(batch, key, value);
     buffer_reset(&self->last_key);
     buffer_append(&self->last_key, key.data, key.size);
     return self->last_key.failed ? DRAX_ENOMEM : 0;
@@ -209,7 +261,8 @@ static int staging_complete(state_staging_t *self) {
     const meta_t *meta = &self->meta;
     if (!self->complete || self->digest != meta->digest || self->keys != meta->keys ||
         self->expiring != meta->expiring || self->leases != meta->leases ||
-        self->locks != meta->locks || self->waiters != meta->waiters)
+        self->locks != meta->locks || self->waiters != meta->waiters ||
+        (self->history_last && self->history_last != meta->revision))
         return DRAX_ECORRUPT;
     static const uint8_t meta_key[] = {PREFIX_META};
     kv_batch_t *batch = kv_batch_new(self->kv);
@@ -217,7 +270,9 @@ static int staging_complete(state_staging_t *self) {
         return DRAX_ENOMEM;
     kv_batch_put(batch, (slice_t){meta_key, sizeof meta_key},
                  (slice_t){self->meta_bytes.data, self->meta_bytes.size});
-    int rc = kv_write(self->kv, batch, true);
+    int rc = history_trim(self, batch);
+    if (rc == 0)
+        rc = kv_write(self->kv, batch, true);
     kv_batch_destroy(&batch);
     return rc;
 }

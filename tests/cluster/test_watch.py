@@ -550,7 +550,7 @@ class Compacted(DraxTestCase):
             c.call("put", "h/slow", str(i))
         first = c.call("ping")["revision"] + 1
         for base in range(0, 110000, 5000):
-            sent = [c.send("put", f"h/{i}", "") for i in range(base, base + 5000)]
+            sent = [c.send("put", f"h/{i}", "x" * 200) for i in range(base, base + 5000)]
             for msgid in sent:
                 c.answer(msgid, 60)
         revision = c.call("ping")["revision"]
@@ -573,6 +573,18 @@ class Compacted(DraxTestCase):
             self.fails("COMPACTED", c.call, "watch", "h/1", **{"from": old - 1, "wait_ms": 0})
             c.call("watch", "h/1", **{"from": old, "wait_ms": 0})
             self.server.restart()
+        # a node that joins gets it with its snapshot
+        joined = self.node("joined", peers=[self.server.addr])
+        wait_until(lambda: joined.status()["role"] != "learner", 60, "a second voter")
+        self.assertEqual(self.compacted(self.client(joined), first - 60).code, "COMPACTED")
+        with Watcher(joined.addr) as w:
+            got = w.watch("watch_tree", "h", **{"from": revision - 99999})
+            w.credit(got["watch"], 100000)
+            whole = Log(got["next"], tree="h/")
+            while len(whole.events) < 100000:
+                whole.take(w.note(60))
+            self.assertEqual([event["index"] for event in whole.events],
+                             list(range(revision - 99999, revision + 1)))
         # the slow one, without credit, heard so before its connection broke
         seen = 0
         while True:

@@ -176,6 +176,157 @@ static void the_last_entrys_changes_are_at_hand(void **state) {
     entries_clear(&log);
 }
 
+static void open_again(world_t *world, const char *directory) {
+    kv_t *kv;
+    entries_t *log = world->log;
+    uint64_t seq = world->seq, time_ms = world->time_ms;
+    world_close(world);
+    assert_int_equal(kv_leveldb_open(&kv, directory, false), 0);
+    world_open(world, kv);
+    world->seq = seq;
+    world->time_ms = time_ms;
+    world->log = log;
+    while (state_applied(world->state) < log->count) {
+        state_applied_t applied;
+        const entry_t *entry = &log->items[state_applied(world->state)];
+        assert_int_equal(state_apply(world->state, entry, &applied), 0);
+    }
+}
+
+/* ---- without the log ---- */
+
+/* A log of which entries up to `gone` are not there any more. */
+typedef struct short_log {
+    world_t *world;
+    uint64_t gone;
+} short_log_t;
+
+static int short_log_entry(void *hint, uint64_t index, slice_t *payload) {
+    const short_log_t *self = hint;
+    assert_true(index > self->gone);
+    return world_entry(self->world, index, payload);
+}
+
+static void history_text_short(world_t *world, uint64_t gone, buffer_t *text) {
+    short_log_t log = {world, gone};
+    history_source_t source = {&log, short_log_entry};
+    history_query_t query = {{NULL, 0}, true, state_history_first(world->state), ALL, ALL};
+    history_page_t page;
+    buffer_t events = {0}, outcome = {0};
+    assert_int_equal(state_history(world->state, &query, &source, &events, &page), 0);
+    assert_int_equal(page.next, state_revision(world->state) + 1);
+    pack_nil(&outcome);
+    pack_array(&outcome, page.count);
+    buffer_append(&outcome, events.data, events.size);
+    outcome_text(text, (slice_t){outcome.data, outcome.size});
+    buffer_free(&events);
+    buffer_free(&outcome);
+}
+
+static void records_can_do_without_the_log(void **state) {
+    (void) state;
+    temp_dir_t directory;
+    world_t world;
+    entries_t log = {0};
+    buffer_t text = {0};
+    kv_t *kv;
+    temp_dir_make(&directory);
+    assert_int_equal(kv_leveldb_open(&kv, directory.path, true), 0);
+    world_open(&world, kv);
+    world.log = &log;
+    story_apply(&world); /* nine entries; the third and the sixth changed nothing */
+    history_source_t source = {&world, world_entry};
+    assert_int_equal(state_history_settle(world.state, 5, 1, &source), 0);
+    assert_int_equal(state_history_index(world.state), 2); /* one, as `bytes` says */
+    assert_int_equal(state_history_settle(world.state, 5, ALL, &source), 0);
+    assert_int_equal(state_history_index(world.state), 7);
+    history_text_short(&world, 6, &text);
+    assert_string_equal((const char *) text.data, "[" STORY "]");
+    world_flush(&world);
+    open_again(&world, directory.path);
+    assert_int_equal(state_history_first(world.state), 1);
+    assert_int_equal(state_history_index(world.state), 7);
+    history_text_short(&world, 6, &text);
+    assert_string_equal((const char *) text.data, "[" STORY "]");
+    assert_int_equal(state_history_settle(world.state, 1000, ALL, &source), 0);
+    assert_int_equal(state_history_index(world.state), UINT64_MAX);
+    history_text_short(&world, 1000, &text);
+    assert_string_equal((const char *) text.data, "[" STORY "]");
+    world_apply(&world, "[0, 1, \"put\", [\"a/x\", \"6\"]]");
+    assert_int_equal(state_history_index(world.state), 10);
+    buffer_free(&text);
+    world_close(&world);
+    entries_clear(&log);
+    temp_dir_remove(&directory);
+}
+
+/* The state of a snapshot of `world`, whose log is gone up to `gone`. */
+static void snapshot_take(world_t *world, uint64_t gone, world_t *out) {
+    short_log_t log = {world, gone};
+    history_source_t source = {&log, short_log_entry};
+    state_snapshot_t *snapshot;
+    state_staging_t *staging;
+    kv_t *kv;
+    bool last = false;
+    world_flush(world);
+    assert_int_equal(state_snapshot_open(world->state, &snapshot), 0);
+    if (gone != ALL)
+        state_snapshot_history(snapshot, &source);
+    assert_int_equal(kv_memory_open(&kv), 0);
+    assert_int_equal(state_staging_open(&staging, &kv), 0);
+    for (uint64_t chunk = 0; !last; chunk++) {
+        payload_t *payload;
+        assert_int_equal(state_snapshot_read(snapshot, chunk, 200, &payload, &last), 0);
+        assert_int_equal(state_staging_add(staging, chunk, payload_slice(payload), last), 0);
+        payload_unref(&payload);
+    }
+    state_snapshot_close(world->state, &snapshot);
+    assert_int_equal(state_staging_finish(&staging, &kv), 0);
+    world_open(out, kv);
+    out->seq = world->seq;
+    out->time_ms = world->time_ms;
+    out->log = world->log;
+}
+
+static void a_snapshot_carries_the_history(void **state) {
+    (void) state;
+    world_t world, other;
+    entries_t log = {0};
+    buffer_t text = {0};
+    world_begin(&world, &log);
+    story_apply(&world);
+    snapshot_take(&world, 0, &other);
+    assert_int_equal(state_history_first(other.state), 1);
+    assert_int_equal(state_history_index(other.state), UINT64_MAX);
+    history_text_short(&other, 1000, &text); /* it has no log at all */
+    assert_string_equal((const char *) text.data, "[" STORY "]");
+    world_apply(&other, "[0, 1, \"put\", [\"b\", \"6\"]]");
+    history_text_short(&other, 9, &text);
+    assert_string_equal((const char *) text.data,
+                        "[" STORY ", {type: \"put\", key: \"b\", value: '6', index: 8}]");
+    world_close(&world);
+    world_close(&other);
+    entries_clear(&log);
+    buffer_free(&text);
+}
+
+/* Without a log nothing can be told, and that is what the receiver says. */
+static void a_snapshot_without_a_log_has_no_history(void **state) {
+    (void) state;
+    world_t world, other;
+    entries_t log = {0};
+    world_begin(&world, &log);
+    story_apply(&world);
+    snapshot_take(&world, ALL, &other);
+    assert_int_equal(state_history_first(other.state), 8);
+    world_apply(&other, "[0, 1, \"put\", [\"b\", \"6\"]]");
+    assert_int_equal(state_history_first(other.state), 8);
+    history_expected(&other, "b", false, 8, "[{type: \"put\", key: \"b\", value: '6', index: 8}]");
+    world_close(&world);
+    world_close(&other);
+    entries_clear(&log);
+}
+
 /* ---- crashes ---- */
 
 static void command_random(char out[128], uint64_t *seed) {
@@ -195,23 +346,6 @@ static void command_random(char out[128], uint64_t *seed) {
     default:
         snprintf(out, 128, "[0, 1, \"put\", [\"%s\", \"%u\"]]", key,
                  (unsigned) random_next(seed) % 1000);
-    }
-}
-
-static void open_again(world_t *world, const char *directory) {
-    kv_t *kv;
-    entries_t *log = world->log;
-    uint64_t seq = world->seq, time_ms = world->time_ms;
-    world_close(world);
-    assert_int_equal(kv_leveldb_open(&kv, directory, false), 0);
-    world_open(world, kv);
-    world->seq = seq;
-    world->time_ms = time_ms;
-    world->log = log;
-    while (state_applied(world->state) < log->count) {
-        state_applied_t applied;
-        const entry_t *entry = &log->items[state_applied(world->state)];
-        assert_int_equal(state_apply(world->state, entry, &applied), 0);
     }
 }
 
@@ -397,6 +531,9 @@ int main(void) {
         cmocka_unit_test(pages_end_between_revisions),
         cmocka_unit_test(a_block_of_many_is_told_from_its_middle),
         cmocka_unit_test(the_last_entrys_changes_are_at_hand),
+        cmocka_unit_test(records_can_do_without_the_log),
+        cmocka_unit_test(a_snapshot_carries_the_history),
+        cmocka_unit_test(a_snapshot_without_a_log_has_no_history),
         cmocka_unit_test(a_replay_tells_the_same),
         cmocka_unit_test(history_reaches_back_100000_revisions),
         cmocka_unit_test(history_reaches_back_64_mib),
