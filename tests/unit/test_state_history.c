@@ -108,6 +108,24 @@ static void every_change_is_told(void **state) {
     entries_clear(&log);
 }
 
+static void what_a_transaction_takes_back_is_not_told(void **state) {
+    world_t world;
+    entries_t log = {0};
+    (void) state;
+    world_begin(&world, &log);
+    world_apply(&world,
+                "[0, 1, \"txn\", [[], [[\"put\", [\"k\", \"1\"]], [\"delete\", [\"no\"]]], []]]");
+    assert_int_equal(state_history_index(world.state), UINT64_MAX); /* no record at all */
+    world_apply(
+        &world,
+        "[0, 1, \"txn\", [[], [[\"put\", [\"k\", \"2\"]], [\"put\", [\"l\", \"3\"]]], []]]");
+    history_expected(&world, "", true, 1,
+                     "[{type: \"put\", key: \"k\", value: '2', index: 1}, "
+                     "{type: \"put\", key: \"l\", value: '3', index: 1}]");
+    world_close(&world);
+    entries_clear(&log);
+}
+
 static void pages_end_between_revisions(void **state) {
     world_t world;
     entries_t log = {0};
@@ -258,6 +276,28 @@ static void records_can_do_without_the_log(void **state) {
     world_close(&world);
     entries_clear(&log);
     temp_dir_remove(&directory);
+}
+
+/* What a record counts goes with it: nothing is forgotten too early. */
+static void copied_records_count_as_before(void **state) {
+    (void) state;
+    world_t world;
+    entries_t log = {0};
+    world_begin(&world, &log);
+    history_source_t source = {&world, world_entry};
+    story_apply(&world); /* its changes have 4, 4, 4, 2, 3, 4 and 6 bytes */
+    state_history_keep(world.state, 22, JOURNAL_KEEP_REVISIONS);
+    world_flush(&world);
+    assert_int_equal(state_history_first(world.state), 2);
+    assert_int_equal(state_history_settle(world.state, 1000, ALL, &source), 0);
+    world_apply(&world, "[0, 1, \"put\", [\"b\", \"6\"]]");
+    world_flush(&world); /* 21 after the second */
+    assert_int_equal(state_history_first(world.state), 2);
+    world_apply(&world, "[0, 1, \"put\", [\"b\", \"7\"]]");
+    world_flush(&world);
+    assert_int_equal(state_history_first(world.state), 3);
+    world_close(&world);
+    entries_clear(&log);
 }
 
 /* The state of a snapshot of `world`, whose log is gone up to `gone`. */
@@ -528,10 +568,12 @@ static void what_is_kept_is_known_after_a_start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_is_told),
+        cmocka_unit_test(what_a_transaction_takes_back_is_not_told),
         cmocka_unit_test(pages_end_between_revisions),
         cmocka_unit_test(a_block_of_many_is_told_from_its_middle),
         cmocka_unit_test(the_last_entrys_changes_are_at_hand),
         cmocka_unit_test(records_can_do_without_the_log),
+        cmocka_unit_test(copied_records_count_as_before),
         cmocka_unit_test(a_snapshot_carries_the_history),
         cmocka_unit_test(a_snapshot_without_a_log_has_no_history),
         cmocka_unit_test(a_replay_tells_the_same),
