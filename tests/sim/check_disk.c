@@ -85,6 +85,11 @@ void check_disk_turn(checks_t *self, unsigned slot) {
     const struct storage_actor *storage = world_storage(self->world, slot);
     if (storage->seq_durable == at->write_seq && !storage->staging.active && !storage->install_due)
         at->replaced_from = UINT64_MAX;
+    uint64_t flushed = storage->state ? state_flushed(storage->state) : UINT64_MAX;
+    if (storage->state && journal_first_index(storage->journal) > flushed + 1)
+        world_fail(self->world, "flushed before compacted",
+                   "slot %u: its journal begins at %llu, its state is flushed up to %llu", slot,
+                   U(journal_first_index(storage->journal)), U(flushed));
 }
 
 /* Is all that the journal wrote in files that have been synced since? Only the last segment grows.

@@ -240,6 +240,17 @@ void network_send(process_t *self, message_t *message) {
     message_leave(self, outlet, message);
 }
 
+/* As another cluster might send it, whose terms and log are its own. */
+static void stranger_make(world_t *self, message_t *message, uint64_t node) {
+    message->cluster ^= 1 + stream_range(&self->random, 0, 1000);
+    message->term += stream_range(&self->random, 0, 4);
+    message->to = node;
+    if (message->kind == MESSAGE_APPEND_RESULT)
+        message->append_result.index += stream_range(&self->random, 0, 20);
+    for (size_t i = 0; message->kind == MESSAGE_APPEND && i < message->append.entries.count; i++)
+        message->append.entries.items[i].term = message->term;
+}
+
 void network_crosstalk(world_t *self) {
     const stale_t *stale = &self->stale[stream_range(&self->random, 0, WORLD_STALE)];
     unsigned slot = (unsigned) stream_range(&self->random, 0, WORLD_SLOTS);
@@ -249,13 +260,9 @@ void network_crosstalk(world_t *self) {
     slice_t header = {stale->frames.header.data, stale->frames.header.size};
     if (codec_decode(&message, header, stale->frames.payloads, stale->frames.count) != 0)
         return;
-    /* Of another cluster, which has terms and members of its own; or of the past, where it was sent
-     * to or elsewhere. */
-    if (stream_chance(&self->random, 400)) {
-        message.cluster ^= 1 + stream_range(&self->random, 0, 1000);
-        message.term += stream_range(&self->random, 0, 4);
-        message.to = self->machines[slot].node;
-    }
+    /* Of another cluster; or of the past, where it was sent to or elsewhere. */
+    if (stream_chance(&self->random, 400))
+        stranger_make(self, &message, self->machines[slot].node);
     process_deliver(world_process(self, slot, ACTOR_RAFT), letter_new(LETTER_PEER, &message),
                     self->now_us);
 }

@@ -83,11 +83,11 @@ static uint32_t skewed(stream_t *random, uint32_t from, uint32_t to) {
 /* Some faults only do harm when they follow each other closely: a good part of the seeds has many
  * of a few kinds that go together. */
 #define CROWD_KINDS 8u
-#define CROWD_IN_1000 350u
+#define CROWD_IN_1000 500u
 #define CROWD_KIND_IN_1000 750u
 
 static const fault_kind_t crowds[][CROWD_KINDS] = {
-    {FAULT_PARTITION, FAULT_ONE_WAY, FAULT_FLAP, FAULT_LOSS, FAULT_DELAY, FAULT_PAUSE, FAULT_KILL,
+    {FAULT_PARTITION, FAULT_ONE_WAY, FAULT_FLAP, FAULT_LOSS, FAULT_RESET, FAULT_PAUSE, FAULT_KILL,
      FAULT_TRANSFER},
     {FAULT_POWER, FAULT_KILL, FAULT_KILL_NODE, FAULT_WRITE_ERROR, FAULT_SYNC_ERROR, FAULT_FULL,
      FAULT_SLOW, FAULT_PARTITION},
@@ -131,7 +131,7 @@ static void shape_draw(schedule_t *self, stream_t *random, uint32_t nodes) {
 static void sides_draw(fault_t *fault, stream_t *random, uint32_t nodes) {
     uint32_t all = (1u << WORLD_SLOTS) - 1;
     uint32_t one =
-        stream_chance(random, 300) ? SCHEDULE_LEADER_BIT : 1u << stream_range(random, 0, nodes);
+        stream_chance(random, 500) ? SCHEDULE_LEADER_BIT : 1u << stream_range(random, 0, nodes);
     switch (stream_range(random, 0, 4)) {
     case 0:
         fault->target = one;
