@@ -46,9 +46,9 @@ def ninja_path(program):
     return f"tests/{'raft' if program.startswith('test_raft') and program != 'test_raft_actor' else 'unit'}/{program}"
 
 
-def arguments(program, seeds):
+def arguments(program, seeds, first):
     if program == SIM:
-        return ["--seeds", "1", str(seeds), "--no-shrink"]
+        return ["--seeds", str(first), str(seeds), "--no-shrink"]
     if program == "test_raft_random":
         return [str(10 * seeds), "1"]
     if program == "test_raft_scenarios":
@@ -80,7 +80,8 @@ class Build:
     def tool(self, variant, words):
         result = subprocess.run(words, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if result.returncode:
-            raise VariantError(f"{variant.name}: does not compile\n{result.stdout}")
+            lines = result.stdout.splitlines()[:4]
+            raise VariantError(f"{variant.name}: does not compile\n  " + "\n  ".join(lines))
 
     def objects(self, variant, place):
         """Compiles what the variant changes. Warnings are not errors: broken code may leave things unused."""
@@ -111,13 +112,13 @@ def seed_of(program, number):
     return number if program in (SIM, "test_raft_random") else 0
 
 
-def run(program, path, seeds):
+def run(program, path, seeds, first=1):
     """Runs until something is noticed. Returns Caught, or None when nothing was; raises VariantError when the
     program ends in a way that no check explains."""
     begin = time.monotonic()
     check, seed, last = None, 0, []
     with tempfile.TemporaryDirectory(prefix="drax-mutants-") as folder:
-        process = subprocess.Popen([str(path), *arguments(program, seeds)], cwd=folder, stdout=subprocess.PIPE,
+        process = subprocess.Popen([str(path), *arguments(program, seeds, first)], cwd=folder, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
         hung = threading.Event()
 

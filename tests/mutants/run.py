@@ -32,6 +32,8 @@ def outcome(build, variant, programs):
             for program in programs:
                 path = build.program(variant, program, objects, place)
                 caught = catchers.run(program, path, variant.seeds)
+                if caught and program == catchers.SIM and unbroken_fails(build, [program], 1, caught.seeds):
+                    return None, f"seed {caught.seeds} fails without it, too"
                 if caught:
                     return caught, ""
         return None, "survives"
@@ -39,10 +41,10 @@ def outcome(build, variant, programs):
         return None, str(error)
 
 
-def unbroken_fails(build, programs, seeds):
+def unbroken_fails(build, programs, seeds, first=1):
     """What a program says of the code as it is; None when all is well."""
     for program in programs:
-        caught = catchers.run(program, build.folder / catchers.ninja_path(program), seeds)
+        caught = catchers.run(program, build.folder / catchers.ninja_path(program), seeds, first)
         if caught:
             return f"{program} fails on the code as it is: {caught.check} (seed {caught.seeds})"
     return None
@@ -102,7 +104,8 @@ def run_all(options, chosen):
         return 1
     results = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        for variant, (caught, wrong) in zip(chosen, pool.map(lambda one: outcome(build, one, programs_of(one, options)), chosen)):
+        outcomes = pool.map(lambda one: outcome(build, one, programs_of(one, options)), chosen)
+        for variant, (caught, wrong) in zip(chosen, outcomes):
             results.append((variant, caught, wrong))
             print(row(variant, caught, wrong), flush=True)
     if options.table:

@@ -6,7 +6,7 @@ A file NAME.mutant holds one:
     rule: where it is promised (the dissertation's section, an invariant)       optional
     quick: yes          part of the ctest sim_mutants                            optional
     seeds: 500          how many the simulator may take, instead of SEEDS        optional
-    unseen: why the simulator cannot see it                                      optional, then
+    unseen: why the simulator cannot see it, or hardly ever does                 optional, then
     by: test_journal_damage …      the programs one of which catches it          required
     file: store/journal.c
     old:
@@ -22,7 +22,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 TOP = FOLDER.parent.parent
-SEEDS = 200
+SEEDS = 600
 WORDS = {"breaks", "rule", "quick", "seeds", "unseen", "by"}
 
 
