@@ -58,6 +58,7 @@ struct cli {
     uint64_t timeout_ms;
     bool timeout_given;
     output_t output;
+    bool inside; /* a shell, whose client this is */
     const command_t *command;
     /* Of the command: */
     const char **arguments;
@@ -74,6 +75,14 @@ extern const command_t commands_lease[];
 extern const command_t commands_txn[];
 extern const command_t commands_cluster[];
 extern const command_t commands_transfer[]; /* import, export */
+extern const command_t commands_shell[];
+
+/* The command `at`, counted from 0 over all; NULL beyond the last. */
+const command_t *cli_command(size_t at);
+
+/* Finds the command that argv begins with, reads its flags and arguments, connects, and runs it.
+ * Gives the exit code. */
+int cli_run(cli_t *cli, int argc, char **argv);
 
 /* Prints `drax-cli: …` and gives `code` back. Control characters become \xHH, so it stays one line.
  */

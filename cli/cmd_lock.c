@@ -89,11 +89,14 @@ static bool environment_set(const holding_t *self) {
 /* The signals are ours; the command begins with none blocked. */
 static int command_start(holding_t *self, const char **argv) {
     posix_spawnattr_t attributes;
-    sigset_t none;
+    sigset_t none, interrupt;
     sigemptyset(&none);
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT); /* which a shell ignores */
     if (!environment_set(self) || posix_spawnattr_init(&attributes) != 0)
         return cli_fail(EXIT_SYSTEM, "out of memory");
-    (void) posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    (void) posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    (void) posix_spawnattr_setsigdefault(&attributes, &interrupt);
     (void) posix_spawnattr_setsigmask(&attributes, &none);
     int rc = posix_spawnp(&self->child, argv[0], NULL, &attributes,
                           (char *const *) (uintptr_t) argv, environ);

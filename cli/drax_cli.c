@@ -30,9 +30,9 @@ enum { OPTION_ENDPOINTS = 256, OPTION_TIMEOUT, OPTION_VERSION, OPTION_FLAG };
 /* What parsing found: go on, or end with an exit code. */
 typedef enum { PARSE_ON, PARSE_HELP, PARSE_VERSION, PARSE_BAD } parse_t;
 
-static const command_t *const groups[] = {commands_kv,      commands_watch, commands_lock,
-                                          commands_lease,   commands_txn,   commands_cluster,
-                                          commands_transfer};
+static const command_t *const groups[] = {commands_kv,       commands_watch, commands_lock,
+                                          commands_lease,    commands_txn,   commands_cluster,
+                                          commands_transfer, commands_shell};
 #define GROUP_COUNT (sizeof groups / sizeof *groups)
 
 static int program_run(cli_t *cli, int argc, char **argv);
@@ -73,8 +73,11 @@ static int program_run(cli_t *cli, int argc, char **argv) {
     }
     if (optind >= argc)
         return cli_fail(EXIT_USAGE, "no command given; see drax-cli --help");
-    argc -= optind;
-    argv += optind;
+    return cli_run(cli, argc - optind, argv + optind);
+}
+
+int cli_run(cli_t *cli, int argc, char **argv) {
+    const char *endpoints = cli->endpoints;
     if (strcmp(argv[0], "help") == 0)
         return help_print(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL);
     bool two_words = false;
@@ -96,7 +99,11 @@ static int program_run(cli_t *cli, int argc, char **argv) {
     case PARSE_ON:
         break;
     }
-    int code = client_open(cli);
+    if (cli->inside && cli->endpoints != endpoints)
+        return cli_fail(EXIT_USAGE, "a shell talks to the nodes that it was started with");
+    int code = cli->inside ? EXIT_OK : client_open(cli);
+    if (code == EXIT_OK && drax_timeout_set(cli->drax, cli->timeout_ms) != 0)
+        code = cli_fail(EXIT_USAGE, "--timeout must not be 0");
     return code == EXIT_OK ? cli->command->run(cli) : code;
 }
 
@@ -297,11 +304,17 @@ static int client_open(cli_t *cli) {
         return cli_fail(configured ? EXIT_CONFIG : EXIT_USAGE,
                         "%s must be HOST:PORT[,...], not '%s'",
                         configured ? "DRAX_ENDPOINTS" : "--endpoints", endpoints);
-    if (error == 0)
-        error = drax_timeout_set(cli->drax, cli->timeout_ms);
     if (error != 0)
         return cli_fail(cli_error_exit(error), "%s", drax_error_text(error));
     return EXIT_OK;
+}
+
+const command_t *cli_command(size_t at) {
+    for (size_t i = 0; i < GROUP_COUNT; i++)
+        for (const command_t *command = groups[i]; command->name; command++)
+            if (at-- == 0)
+                return command;
+    return NULL;
 }
 
 /* A closed standard descriptor would go to the next socket, and what is printed into it. Opened the
