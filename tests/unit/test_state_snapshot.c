@@ -142,6 +142,45 @@ static void snapshot_makes_the_same_state(void **unused) {
         temp_dir_remove(&dirs[i]);
 }
 
+/* Pairs as large as they can be, among small ones: each chunk goes into a message between nodes. */
+static void chunks_fit_into_messages(void **unused) {
+    (void) unused;
+    static const char *const commands[] = {
+        "[0, 1, \"put\", [\"a\"*4096, \"v\"]]",
+        "[0, 1, \"put\", [\"b\"*4096, \"v\"*16777000]]",
+        "[0, 1, \"lock\", [\"c\"*4096, {\"ttl_ms\": 1}]]",
+        "[0, 1, \"lock\", [\"c\"*4096, {\"ttl_ms\": 1, \"value\": \"v\"*16777000}]]",
+        "[0, 1, \"put\", [\"d\"*4096, \"v\"*200000]]",
+        "[0, 1, \"txn\", [[], [[\"get\", [\"b\"*4096]]], [], {\"client\": \"c\"*32, \"seq\": 1}]]",
+    };
+    world_t sender, receiver;
+    kv_t *kv, *staged;
+    state_snapshot_t *snapshot;
+    state_staging_t *staging;
+    payload_t *chunk;
+    bool last = false;
+    assert_int_equal(kv_memory_open(&kv), 0);
+    world_open(&sender, kv);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        world_apply(&sender, commands[i]);
+    world_flush(&sender);
+    assert_int_equal(kv_memory_open(&staged), 0);
+    assert_int_equal(state_staging_open(&staging, &staged), 0);
+    assert_int_equal(state_snapshot_open(sender.state, &snapshot), 0);
+    for (uint64_t i = 0; !last; i++) {
+        assert_int_equal(state_snapshot_read(snapshot, i, SNAPSHOT_CHUNK_BYTES, &chunk, &last), 0);
+        assert_true(payload_size(chunk) < LIMIT_PEER_FRAME_BYTES);
+        assert_int_equal(state_staging_add(staging, i, payload_slice(chunk), last), 0);
+        payload_unref(&chunk);
+    }
+    state_snapshot_close(sender.state, &snapshot);
+    assert_int_equal(state_staging_finish(&staging, &staged), 0);
+    world_open(&receiver, staged);
+    assert_true(state_digest(receiver.state) == state_digest(sender.state));
+    world_close(&receiver);
+    world_close(&sender);
+}
+
 static void chunks_come_in_order(void **unused) {
     (void) unused;
     world_t world;
@@ -352,6 +391,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(snapshot_makes_the_same_state),
         cmocka_unit_test(chunks_come_in_order),
+        cmocka_unit_test(chunks_fit_into_messages),
         cmocka_unit_test(snapshot_of_an_empty_state),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(snapshots_do_not_mix),
