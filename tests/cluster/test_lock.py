@@ -353,6 +353,18 @@ class OneNode(DraxTestCase):
 class Kills(DraxTestCase):
     """Requests wait while actors are killed with -9: none hangs, none is lost."""
 
+    def unlocked(self, node, client, msgid, token):
+        """Until the unlock was applied: its answer may be lost with a life of storage."""
+        try:
+            client.answer(msgid, timeout=10)
+        except RpcError as error:
+            self.assertIn(error.code, ("UNAVAILABLE", "TIMEOUT"))
+            put_until_done(node, "x", "y", 10)
+            try:
+                client.call("unlock", "l", token)
+            except RpcError as again:
+                self.assertEqual(again.code, "LOCK_LOST")
+
     def test_single_actors(self):
         node = self.node()
         for kind in ("storage", "raft", "storage"):
@@ -364,24 +376,16 @@ class Kills(DraxTestCase):
                 node.kill(kind)
                 put_until_done(node, "x", "y", 10)
                 waits(waiter, msgid, 0.5)
-                holder.call("unlock", "l", held["token"])
+                self.unlocked(node, holder, holder.send("unlock", "l", held["token"]), held["token"])
                 got = waiter.answer(msgid, timeout=10)
                 # Once more, and the grant is told while storage is dead.
                 last = waiter.send("lock", "l", {"ttl_ms": 60000})
                 waits(waiter, last, 0.1)
                 unlock = holder.send("unlock", "l", got["token"])
                 node.kill(kind)
-                try:
-                    holder.answer(unlock, timeout=10)
-                except RpcError as error:
-                    self.assertIn(error.code, ("UNAVAILABLE", "TIMEOUT"))
-                    put_until_done(node, "x", "y", 10)
-                    try:
-                        holder.call("unlock", "l", got["token"])
-                    except RpcError as again:
-                        self.assertEqual(again.code, "LOCK_LOST")
+                self.unlocked(node, holder, unlock, got["token"])
                 got = waiter.answer(last, timeout=15)
-                waiter.call("unlock", "l", got["token"])
+                self.unlocked(node, waiter, waiter.send("unlock", "l", got["token"]), got["token"])
 
     def test_the_gateway(self):
         """Its clients' connections go with it; who says who he is keeps his place."""
