@@ -324,7 +324,7 @@ static void process_refused(process_t *self, int rc, const char *detail) {
                 detail);
     if (machine_stopped_within(self->machine))
         return;
-    if (rc == DRAX_ECORRUPT || rc == DRAX_EVERSION)
+    if (rc == DRAX_ECORRUPT || rc == DRAX_EVERSION || rc == DRAX_ENOTFOUND)
         operator_refused(self->machine, true);
     machine_restart_plan(self->machine, self);
 }

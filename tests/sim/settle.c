@@ -18,6 +18,7 @@ typedef struct question {
     struct settle *settle;
     unsigned slot;
     uint64_t connection;
+    bool again;    /* one of its requests was sent a second time */
     unsigned step; /* 0: the write is under way, 1: the read, 2: both are answered */
 } question_t;
 
@@ -115,7 +116,7 @@ static void question_send(question_t *self, bool write) {
     (void) snprintf(value, sizeof value, "value of %u", self->slot);
     pack_array(&request, 4);
     pack_uint(&request, 0);
-    pack_uint(&request, WORLD_MSGIDS + 2 * self->slot + !write);
+    pack_uint(&request, WORLD_MSGIDS + 4 * self->slot + (write ? 0 : 2) + (self->again ? 1 : 0));
     pack_str(&request, write ? "put" : "get");
     pack_array(&request, write ? 2 : 1);
     pack_str(&request, key);
@@ -133,6 +134,11 @@ static void question_received(void *hint, uint64_t connection, slice_t payload) 
     (void) connection;
     if (!answer_read(payload, &answer))
         return;
+    if (!answer.ok && strcmp(answer.code, "TIMEOUT") == 0 && !self->again) {
+        self->again = true; /* its outcome is unknown, which may be so once */
+        question_send(self, self->step == 0);
+        return;
+    }
     if (!answer.ok) {
         world_fail(world, "liveness", "n%u answers a %s with %s though all is well", self->slot,
                    self->step ? "read" : "write", answer.code);
