@@ -201,6 +201,36 @@ static void test_a_slow_call_holds_up_nobody(void **state) {
     gateway_stop(&gateway);
 }
 
+/* Every answer takes a while. */
+static gateway_action_t slow(gateway_t *self, const request_t *request, buffer_t *out) {
+    const struct timespec pause = {.tv_nsec = 100000000};
+    (void) nanosleep(&pause, NULL);
+    return gateway_serve(self, request, out);
+}
+
+static void *get_run(void *arg) {
+    return drax_get(arg, "k", 1, NULL, NULL) == 0 ? arg : NULL;
+}
+
+/* Whoever drives leaves with its answer; one of those who still wait goes on in its place. */
+static void test_the_driver_hands_over(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(slow, 0);
+    drax_t *drax = client(gateway->address, PATIENCE_MS);
+    pthread_t threads[5];
+    uint64_t start_ms = now_ms();
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, get_run, drax), 0);
+    for (size_t i = 0; i < 5; i++) {
+        void *got;
+        assert_int_equal(pthread_join(threads[i], &got), 0);
+        assert_ptr_equal(got, drax);
+    }
+    assert_true(now_ms() - start_ms < PATIENCE_MS / 2);
+    drax_destroy(&drax);
+    gateway_stop(&gateway);
+}
+
 typedef struct {
     drax_t *drax;
     unsigned number, wrong;
@@ -385,6 +415,7 @@ int main(void) {
         cmocka_unit_test(test_descriptor_and_failover),
         cmocka_unit_test(test_descriptor_while_a_thread_waits),
         cmocka_unit_test(test_a_slow_call_holds_up_nobody),
+        cmocka_unit_test(test_the_driver_hands_over),
         cmocka_unit_test(test_threads_of_all_kinds),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_arrays_in_requests),
