@@ -197,6 +197,16 @@ static const char *header_objection(const header_t *header) {
     return NULL;
 }
 
+/* Does the header tell of the log as the segments before it left it? Once they are dropped, it is
+ * what the log begins from. */
+static bool header_agrees(const journal_t *journal, const header_t *header) {
+    return header->term == journal->term && header->vote == journal->vote &&
+           header->first_sequence == journal->first_sequence &&
+           header->last_index == journal->last_index &&
+           header->last_term == journal_term_at(journal, journal->last_index) &&
+           header->last_time_ms == journal->time_ms;
+}
+
 /* Takes the header in `data` as the beginning of segment number `i`. 1: there is none, the walk
  * ends. */
 static int header_take(recovery_t *self, size_t i, segment_t *segment) {
@@ -230,6 +240,9 @@ static int header_take(recovery_t *self, size_t i, segment_t *segment) {
         if (header.prev != journal->chain || header.base != before->base + before->capacity)
             return corrupt(self, segment->sequence, 0,
                            "the segment does not continue the one before");
+        if (!header_agrees(journal, &header))
+            return corrupt(self, segment->sequence, 0,
+                           "the header does not tell of the log before it");
     }
     segment->base = header.base;
     segment->capacity = header.capacity;

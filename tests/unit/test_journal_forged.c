@@ -263,6 +263,17 @@ static void test_headers_refused(void **state) {
         refused(&self, SEGMENT_2, "does not continue");
     }
 
+    /* Each of these once counted when the segments before were dropped, and not until then. */
+    for (unsigned field = 0; field < 6; field++) {
+        closed(&self, 60);
+        header = header_of(&self, SEGMENT_2);
+        uint64_t *fields[] = {&header.term,       &header.vote,      &header.first_sequence,
+                              &header.last_index, &header.last_term, &header.last_time_ms};
+        *fields[field] += 1;
+        header_forge(&self, SEGMENT_2, header);
+        refused(&self, SEGMENT_2, "does not tell of the log before it");
+    }
+
     const struct {
         header_t change; /* added to what the header says */
         const char *reason;
