@@ -21,7 +21,8 @@ typedef struct post {
     void (*local)(void *self, actor_t to, message_t *message);
     /* To the raft actor of another node: `message->to`. May be lost. */
     void (*peer)(void *self, message_t *message);
-    /* From now on these are the peers: connect to each member of either that is not `own`. */
+    /* From now on these are the peers: connect to each member of either that is not `own`; one that
+     * is in both has the address that `config` says. */
     void (*peers)(void *self, uint64_t own, const config_t *config, const config_t *hint);
     /* The boot id of a neighbour, 0 while it is not there. */
     uint64_t (*boot)(void *self, actor_t neighbour);

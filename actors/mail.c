@@ -219,10 +219,17 @@ static void peer_open(mail_t *self, const member_t *member) {
     peer_watch(self, peer);
 }
 
+static bool peer_is_wanted(const mail_t *self, uint64_t id) {
+    for (size_t i = 0; i < self->peer_count; i++)
+        if (self->peers[i]->id == id && self->peers[i]->wanted)
+            return true;
+    return false;
+}
+
 static void peers_want(mail_t *self, uint64_t own, const config_t *config) {
     for (size_t i = 0; config && i < config->count; i++) {
         const member_t *member = &config->members[i];
-        bool found = member->id == own;
+        bool found = member->id == own || peer_is_wanted(self, member->id);
         for (size_t j = 0; j < self->peer_count && !found; j++) {
             peer_t *peer = self->peers[j];
             if (peer->id == member->id && strcmp(peer->raft_addr, member->raft_addr) == 0)

@@ -46,9 +46,9 @@ struct raft_actor {
     uint64_t cluster, node;
     config_t hint;             /* peers to reach until the log names them */
     config_t latest, previous; /* memberships, as the core had them */
-    config_t told;             /* by a peer that the log does not name; count 0: none */
+    config_t told;             /* by a peer that is not where the log says; count 0: none */
     uint64_t told_by;
-    uint64_t members_ms; /* when silent peers are told again */
+    uint64_t members_ms; /* when others are told again */
     uint64_t gateway_boot;
     raft_t *core;
     uint64_t
@@ -72,6 +72,8 @@ void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message);
 void raft_members_connect(raft_actor_t *self);
 void raft_members_receive(raft_actor_t *self, const message_t *message);
 void raft_members_turn(raft_actor_t *self, uint64_t now_ms);
+/* A member, which asks for it itself, has other addresses. Leader only; it asks until it is so. */
+void raft_members_move(raft_actor_t *self, const message_admin_t *admin);
 
 /* raft_admin.c */
 void raft_admin_receive(raft_actor_t *self, const message_t *message, uint64_t now_ms);

@@ -33,6 +33,8 @@ static int request_begin(raft_actor_t *self, admin_request_t *request) {
     case ADMIN_TRANSFER:
         request->index = UINT64_MAX; /* decided by the change of leader */
         return raft_transfer(self->core, admin->id);
+    case ADMIN_MOVE:
+        break; /* is not kept */
     }
     return DRAX_EINVAL;
 }
@@ -94,6 +96,11 @@ void raft_admin_fail_all(raft_actor_t *self, int code) {
 void raft_admin_receive(raft_actor_t *self, const message_t *message, uint64_t now_ms) {
     uint64_t origin = message->actor == ACTOR_GATEWAY ? 0 : message->from;
     bool leads = self->core && raft_role(self->core) == RAFT_LEADER;
+    if (message->admin.op == ADMIN_MOVE) {
+        if (leads && origin == message->admin.id)
+            raft_members_move(self, &message->admin);
+        return;
+    }
     if (!leads) {
         uint64_t leader = self->core ? raft_leader(self->core) : 0;
         if (origin || !leader) {

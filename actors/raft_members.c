@@ -5,12 +5,20 @@
  * of the leader: it hears it, but its answers have no way back, so the log that would name the
  * leader never comes. Therefore a leader tells its membership to whoever does not answer it, and a
  * candidate to everybody. It only says where to connect to: what the log says is untouched.
+ *
+ * A node that was started again at other addresses asks the leader to enter them into the log,
+ * until the log has them. Until then it is heard, and its answers are, as it tells where it is.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "actors/raft_actor_internal.h"
 
-/* The log is behind what was told while it does not name who told it. */
-static bool told_counts(const raft_actor_t *self, const config_t *config) {
-    return self->told.count && !config_member(config, self->told_by);
+/* Does it say of its teller what the log does not? */
+static bool told_counts(const raft_actor_t *self, const config_t *told, uint64_t teller) {
+    const member_t *known = config_member(raft_config(self->core), teller);
+    const member_t *there = config_member(told, teller);
+    return there && (!known || strcmp(known->raft_addr, there->raft_addr) != 0);
 }
 
 void raft_members_connect(raft_actor_t *self) {
@@ -19,37 +27,98 @@ void raft_members_connect(raft_actor_t *self) {
         self->previous = self->latest;
         self->latest = *config;
     }
-    if (!told_counts(self, config))
+    if (!told_counts(self, &self->told, self->told_by))
         self->told.count = 0;
     /* Once the log names the members with this node among them, it knows better than the hint. A
      * member that a change takes out, perhaps the leader, must still hear that it has our log. */
     bool known = config_member(config, self->node) != NULL;
     const config_t *extra = self->told.count ? &self->told : known ? &self->previous : &self->hint;
-    self->post->peers(self->post->self, self->node, config, extra);
+    config_t places = *config;
+    for (size_t i = 0; self->told.count && i < places.count; i++)
+        if (places.members[i].id == self->told_by)
+            places.members[i] = *config_member(&self->told, self->told_by);
+    self->post->peers(self->post->self, self->node, &places, extra);
 }
 
 void raft_members_receive(raft_actor_t *self, const message_t *message) {
     const config_t *config = &message->members.config;
     if (!self->core || message->cluster != self->cluster || message->to != self->node ||
-        config_member(raft_config(self->core), message->from) ||
-        !config_member(config, message->from))
+        message->from == self->node ||
+        (message->from != self->told_by && !told_counts(self, config, message->from)))
         return;
     self->told = *config;
     self->told_by = message->from;
     raft_members_connect(self);
 }
 
-void raft_members_turn(raft_actor_t *self, uint64_t now_ms) {
-    raft_role_t role = raft_role(self->core);
-    if (now_ms < self->members_ms || (role != RAFT_LEADER && role != RAFT_CANDIDATE))
+/* ---- telling ---- */
+
+/* The membership, with this node where it is now. */
+static config_t members_now(const raft_actor_t *self) {
+    config_t config = *raft_config(self->core);
+    for (size_t i = 0; i < config.count; i++) {
+        member_t *member = &config.members[i];
+        if (member->id != self->node)
+            continue;
+        (void) snprintf(member->addr, sizeof member->addr, "%s", self->options.addr);
+        (void) snprintf(member->raft_addr, sizeof member->raft_addr, "%s", self->options.raft_addr);
+    }
+    return config;
+}
+
+static void members_tell(raft_actor_t *self) {
+    config_t config = members_now(self);
+    for (size_t i = 0; i < config.count; i++) {
+        uint64_t peer = config.members[i].id;
+        if (peer == self->node || !raft_peer_silent(self->core, peer))
+            continue;
+        message_t out = {.kind = MESSAGE_MEMBERS, .members = {.config = config}};
+        raft_actor_peer(self, peer, &out);
+    }
+}
+
+void raft_members_move(raft_actor_t *self, const message_admin_t *admin) {
+    int rc = raft_member_move(self->core, admin->id, admin->addr, admin->raft_addr);
+    if (rc != DRAX_EPENDING)
+        log_info(self->log, "member id=%llu moves to addr=%s raft_addr=%s: %s",
+                 (unsigned long long) admin->id, admin->addr, admin->raft_addr, error_text(rc));
+}
+
+/* Asks the leader, or everybody while none is known. */
+static void move_ask(raft_actor_t *self) {
+    message_admin_t admin = {.op = ADMIN_MOVE, .id = self->node};
+    (void) snprintf(admin.addr, sizeof admin.addr, "%s", self->options.addr);
+    (void) snprintf(admin.raft_addr, sizeof admin.raft_addr, "%s", self->options.raft_addr);
+    uint64_t leader = raft_leader(self->core);
+    if (leader == self->node) {
+        raft_members_move(self, &admin);
         return;
-    self->members_ms = now_ms + RAFT_MEMBERS_MS;
+    }
     const config_t *config = raft_config(self->core);
     for (size_t i = 0; i < config->count; i++) {
         uint64_t peer = config->members[i].id;
-        if (peer == self->node || !raft_peer_silent(self->core, peer))
-            continue;
-        message_t out = {.kind = MESSAGE_MEMBERS, .members = {.config = *config}};
-        raft_actor_peer(self, peer, &out);
+        message_t out = {.kind = MESSAGE_ADMIN, .admin = admin};
+        if (peer != self->node && (!leader || peer == leader))
+            raft_actor_peer(self, peer, &out);
     }
+}
+
+/* Are its addresses in the log other ones than it was started with? */
+static bool has_moved(const raft_actor_t *self) {
+    const member_t *own = config_member(raft_config(self->core), self->node);
+    return own && (strcmp(own->addr, self->options.addr) != 0 ||
+                   strcmp(own->raft_addr, self->options.raft_addr) != 0);
+}
+
+void raft_members_turn(raft_actor_t *self, uint64_t now_ms) {
+    raft_role_t role = raft_role(self->core);
+    bool tells = role == RAFT_LEADER || role == RAFT_CANDIDATE;
+    bool moved = has_moved(self);
+    if (now_ms < self->members_ms || (!tells && !moved))
+        return;
+    self->members_ms = now_ms + RAFT_MEMBERS_MS;
+    if (tells)
+        members_tell(self);
+    if (moved)
+        move_ask(self);
 }

@@ -198,7 +198,7 @@ static void admin_decode(decoder_t *in, message_t *message) {
     message_admin_t *admin = &message->admin;
     unpack_arity(&in->in, 8);
     admin->token = unpack_uint(&in->in, UINT64_MAX);
-    uint64_t op = unpack_uint(&in->in, ADMIN_TRANSFER);
+    uint64_t op = unpack_uint(&in->in, ADMIN_MOVE);
     if (op < ADMIN_ADD)
         unpack_fail(&in->in);
     admin->op = (admin_op_t) op;

@@ -239,10 +239,11 @@ typedef struct {
 } message_snapshot_t;
 
 typedef enum {
-    ADMIN_ADD = 1, /* id (0: choose one), addr, raft_addr: in as a learner */
-    ADMIN_REMOVE,  /* id */
-    ADMIN_PROMOTE, /* id */
-    ADMIN_TRANSFER /* id, or 0: the most up-to-date voter */
+    ADMIN_ADD = 1,  /* id (0: choose one), addr, raft_addr: in as a learner */
+    ADMIN_REMOVE,   /* id */
+    ADMIN_PROMOTE,  /* id */
+    ADMIN_TRANSFER, /* id, or 0: the most up-to-date voter */
+    ADMIN_MOVE      /* id, addr, raft_addr: of the node that sends it; has no result */
 } admin_op_t;
 
 /* ADMIN, ADMIN_RESULT. `token` names the request at its gateway (echoed), `origin` the node that it

@@ -1,4 +1,5 @@
-/* membership.c: adding, promoting and removing members, one at a time (dissertation 4.1, 4.2).
+/* membership.c: adding, promoting, moving and removing members, one at a time (dissertation 4.1,
+ * 4.2).
  *
  * Owns: which changes are allowed, and the leader's own initiative: promoting learners that have
  * caught up, stepping down once it is out. Must not know: how entries travel.
@@ -60,14 +61,22 @@ static bool peer_heard(const raft_t *self, uint64_t id, uint64_t within_ms) {
     return self->now_ms - peer->heard_ms < within_ms;
 }
 
-/* The member that `raft_addr` or `addr` belongs to already. */
-static const member_t *address_owner(const config_t *config, const char *addr,
+/* The member other than `id` that `raft_addr` or `addr` belongs to already. */
+static const member_t *address_owner(const config_t *config, uint64_t id, const char *addr,
                                      const char *raft_addr) {
     for (size_t i = 0; i < config->count; i++)
-        if (strcmp(config->members[i].raft_addr, raft_addr) == 0 ||
-            strcmp(config->members[i].addr, addr) == 0)
+        if (config->members[i].id != id && (strcmp(config->members[i].raft_addr, raft_addr) == 0 ||
+                                            strcmp(config->members[i].addr, addr) == 0))
             return &config->members[i];
     return NULL;
+}
+
+/* Both fit; the rest is zeroed, as equal members are equal byte by byte. */
+static void member_place(member_t *member, const char *addr, const char *raft_addr) {
+    memset(member->addr, 0, sizeof member->addr);
+    memset(member->raft_addr, 0, sizeof member->raft_addr);
+    memcpy(member->addr, addr, strlen(addr));
+    memcpy(member->raft_addr, raft_addr, strlen(raft_addr));
 }
 
 static int member_insert(raft_t *self, uint64_t id, const char *addr, const char *raft_addr,
@@ -85,29 +94,34 @@ static int member_insert(raft_t *self, uint64_t id, const char *addr, const char
     memset(member, 0, sizeof *member);
     member->id = id;
     member->role = MEMBER_LEARNER;
-    memcpy(member->addr, addr, strlen(addr));
-    memcpy(member->raft_addr, raft_addr, strlen(raft_addr));
+    member_place(member, addr, raft_addr);
     return change_append(self, config, index);
+}
+
+static bool addresses_fit(const char *addr, const char *raft_addr) {
+    return strlen(addr) < LIMIT_ADDR_BYTES && strlen(raft_addr) < LIMIT_ADDR_BYTES;
+}
+
+static bool member_is_at(const member_t *member, const char *addr, const char *raft_addr) {
+    return strcmp(member->addr, addr) == 0 && strcmp(member->raft_addr, raft_addr) == 0;
 }
 
 int raft_member_add(raft_t *self, uint64_t id, const char *addr, const char *raft_addr,
                     uint64_t *index) {
     if (self->role != RAFT_LEADER)
         return DRAX_ENOTLEADER;
-    if (id == 0 || strlen(addr) >= LIMIT_ADDR_BYTES || strlen(raft_addr) >= LIMIT_ADDR_BYTES)
+    if (id == 0 || !addresses_fit(addr, raft_addr))
         return DRAX_EINVAL;
     const config_t *config = log_config(&self->log);
     const member_t *member = config_member(config, id);
     if (member) {
         *index = config->index;
-        return strcmp(member->addr, addr) == 0 && strcmp(member->raft_addr, raft_addr) == 0
-                   ? 0
-                   : DRAX_EEXIST;
+        return member_is_at(member, addr, raft_addr) ? 0 : DRAX_EEXIST;
     }
     int rc = change_allowed(self);
     if (rc)
         return rc;
-    const member_t *owner = address_owner(config, addr, raft_addr);
+    const member_t *owner = address_owner(config, id, addr, raft_addr);
     if (owner) {
         if (owner->id == self->options.id ||
             peer_heard(self, owner->id, self->options.election_timeout_ms))
@@ -120,6 +134,31 @@ int raft_member_add(raft_t *self, uint64_t id, const char *addr, const char *raf
     if (config->count == LIMIT_MEMBERS)
         return DRAX_EINVAL;
     return member_insert(self, id, addr, raft_addr, index);
+}
+
+int raft_member_move(raft_t *self, uint64_t id, const char *addr, const char *raft_addr) {
+    if (self->role != RAFT_LEADER)
+        return DRAX_ENOTLEADER;
+    if (!addresses_fit(addr, raft_addr))
+        return DRAX_EINVAL;
+    const member_t *member = config_member(log_config(&self->log), id);
+    if (!member)
+        return DRAX_ENOTFOUND;
+    if (member_is_at(member, addr, raft_addr))
+        return 0;
+    if (address_owner(log_config(&self->log), id, addr, raft_addr))
+        return DRAX_EEXIST;
+    int rc = change_allowed(self);
+    if (rc)
+        return rc;
+    config_t *config = config_clone(self);
+    if (!config)
+        return DRAX_ENOMEM;
+    for (size_t i = 0; i < config->count; i++)
+        if (config->members[i].id == id)
+            member_place(&config->members[i], addr, raft_addr);
+    uint64_t index;
+    return change_append(self, config, &index);
 }
 
 int raft_member_remove(raft_t *self, uint64_t id, uint64_t *index) {

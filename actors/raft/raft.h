@@ -125,6 +125,9 @@ int raft_member_add(raft_t *self, uint64_t id, const char *addr, const char *raf
                     uint64_t *index);
 int raft_member_remove(raft_t *self, uint64_t id, uint64_t *index);
 int raft_member_promote(raft_t *self, uint64_t id, uint64_t *index);
+/* The member has other addresses from now on; 0 also when they are those that it has. Errors as
+ * above; DRAX_EEXIST: one of them belongs to another member. */
+int raft_member_move(raft_t *self, uint64_t id, const char *addr, const char *raft_addr);
 
 /* Leadership transfer (dissertation 3.10) to `id`, or to the most up-to-date active voter when 0.
  * Proposals are refused (DRAX_EAGAIN) until it succeeds or an election timeout passes.

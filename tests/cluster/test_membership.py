@@ -42,6 +42,51 @@ class Membership(DraxTestCase):
         self.fails("INVALID_ARGUMENT", third.call, "member_remove", 4294967295)
         self.fails("INVALID_ARGUMENT", third.call, "member_promote", 4294967295)
 
+    def move(self, node):
+        """Start it again at other ports."""
+        node.stop()
+        port, raft_port = ports_find(2)
+        node.addr, node.raft_addr = f"127.0.0.1:{port}", f"127.0.0.1:{raft_port}"
+        node.start()
+
+    def places(self, node):
+        return {(member["addr"], member["raft_addr"]) for member in node.call("member_list")["members"]}
+
+    def test_each_node_moves_in_turn(self):
+        cluster = self.cluster(3)
+        ids = [self.id_of(node) for node in cluster.nodes]
+        for moving in cluster.followers() + [cluster.leader()]:
+            self.move(moving)
+            expected = {(node.addr, node.raft_addr) for node in cluster.nodes}
+            for node in cluster.nodes:
+                wait_until(lambda: self.places(node) == expected, 30, f"{node.name} knows who has moved")
+        self.assertEqual([self.id_of(node) for node in cluster.nodes], ids)
+        self.assertEqual(self.roles(cluster.nodes[0]), ["voter"] * 3)
+        gone = cluster.leader()
+        gone.crash()
+        first, second = [node for node in cluster.nodes if node is not gone]
+        put_until_done(first, "after", "1", 15)
+        self.assertEqual(second.call("get", "after")["value"], b"1")
+
+    def test_a_node_that_was_away_while_another_moved(self):
+        cluster = self.cluster(3)
+        leader = cluster.leader()
+        away, other = cluster.followers()
+        away.stop()
+        self.move(leader)
+        wait_until(lambda: (leader.addr, leader.raft_addr) in self.places(other), 30, "the move is known")
+        heir = self.id_of(leader)
+        wait_until(lambda: other.call("leader_transfer", heir)["leader"] == heir, 10, "the moved one leads")
+        away.start()
+        wait_until(lambda: self.places(away) == self.places(other), 30, "it has caught up")
+
+    def test_a_cluster_of_one_moves_and_is_joined(self):
+        alone = self.node("alone")
+        self.move(alone)
+        wait_until(lambda: self.places(alone) == {(alone.addr, alone.raft_addr)}, 10, "it knows where it is")
+        second = self.node("second", peers=[alone.addr])
+        wait_until(lambda: self.roles(second) == ["voter"] * 2, 30, "the second one is a voter")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -265,7 +265,7 @@ static void snapshot_build(fuzz_input_t *in, const fuzz_near_t *near, message_sn
 
 static void admin_build(fuzz_input_t *in, const fuzz_near_t *near, message_admin_t *out) {
     out->token = fuzz_number(in, 1);
-    out->op = (admin_op_t) (ADMIN_ADD + fuzz_byte(in) % ADMIN_TRANSFER);
+    out->op = (admin_op_t) (ADMIN_ADD + fuzz_byte(in) % ADMIN_MOVE);
     out->id = fuzz_number(in, 1);
     memcpy(out->addr, "h:1", 4);
     memcpy(out->raft_addr, "h:2", 4);

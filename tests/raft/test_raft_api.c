@@ -142,6 +142,7 @@ static void test_not_leader(void **state) {
     assert_int_equal(raft_member_add(core, 2, "a", "b", &index), DRAX_ENOTLEADER);
     assert_int_equal(raft_member_remove(core, 2, &index), DRAX_ENOTLEADER);
     assert_int_equal(raft_member_promote(core, 2, &index), DRAX_ENOTLEADER);
+    assert_int_equal(raft_member_move(core, 2, "a", "b"), DRAX_ENOTLEADER);
     payload_unref(&payload);
     raft_destroy(&core);
 }
@@ -205,6 +206,37 @@ static void test_member_limits(void **state) {
     raft_destroy(&core);
 }
 
+static void test_member_moves(void **state) {
+    (void) state;
+    raft_t *core = core_single();
+    uint64_t index;
+    char text[LIMIT_ADDR_BYTES + 1];
+    memset(text, 'x', LIMIT_ADDR_BYTES);
+    text[LIMIT_ADDR_BYTES] = 0;
+    assert_int_equal(raft_member_add(core, 2, "long:2380", "long:2381", &index), 0);
+    assert_int_equal(raft_member_move(core, 2, "x:1", "x:2"), DRAX_EPENDING);
+    core_write(core);
+    uint64_t last = raft_last_index(core);
+    assert_int_equal(raft_member_move(core, 3, "x:1", "x:2"), DRAX_ENOTFOUND);
+    assert_int_equal(raft_member_move(core, 2, text, "x:2"), DRAX_EINVAL);
+    assert_int_equal(raft_member_move(core, 2, "x:1", text), DRAX_EINVAL);
+    assert_int_equal(raft_member_move(core, 2, "A", "x:2"), DRAX_EEXIST);
+    assert_int_equal(raft_member_move(core, 2, "x:1", "a"), DRAX_EEXIST);
+    assert_int_equal(raft_member_move(core, 2, "long:2380", "long:2381"), 0); /* it is there */
+    assert_int_equal(raft_last_index(core), last);
+    /* One address may stay, and the role does; nothing of a longer one is left behind. */
+    assert_int_equal(raft_member_move(core, 2, "x:1", "long:2381"), 0);
+    core_write(core);
+    assert_int_equal(raft_commit(core), last + 1);
+    member_t moved = {2, MEMBER_LEARNER, "x:1", "long:2381"};
+    assert_memory_equal(config_member(raft_config(core), 2), &moved, sizeof moved);
+    assert_int_equal(raft_member_move(core, 1, "y:1", "y:2"), 0); /* the leader itself */
+    core_write(core);
+    assert_string_equal(config_member(raft_config(core), 1)->raft_addr, "y:2");
+    assert_int_equal(raft_role(core), RAFT_LEADER);
+    raft_destroy(&core);
+}
+
 static void test_cluster_time_never_goes_back(void **state) {
     (void) state;
     raft_boot_t boot = core_empty;
@@ -244,6 +276,7 @@ int main(void) {
         cmocka_unit_test(test_not_leader),
         cmocka_unit_test(test_payload_is_shared_and_bounded),
         cmocka_unit_test(test_member_limits),
+        cmocka_unit_test(test_member_moves),
         cmocka_unit_test(test_cluster_time_never_goes_back),
         cmocka_unit_test(test_same_seed_same_deadline),
     };

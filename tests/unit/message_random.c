@@ -148,7 +148,7 @@ static void snapshot_random(message_snapshot_t *out, uint64_t *seed) {
 
 static void admin_random(message_admin_t *out, uint64_t *seed) {
     out->token = any(seed);
-    out->op = (admin_op_t) (ADMIN_ADD + random_next(seed) % ADMIN_TRANSFER);
+    out->op = (admin_op_t) (ADMIN_ADD + random_next(seed) % ADMIN_MOVE);
     out->id = id_any(seed);
     addr_random(out->addr, seed);
     addr_random(out->raft_addr, seed);

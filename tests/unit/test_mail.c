@@ -496,6 +496,29 @@ static void a_hint_counts_as_well_as_the_members(void **state) {
     assert_int_equal(first->downs, 0);
 }
 
+/* It has moved; where it was is still in the membership before. */
+static void a_peer_is_where_the_members_say_not_the_hint(void **state) {
+    fixture_t *f = *state;
+    char addresses[3][64];
+    for (size_t i = 0; i < 3; i++)
+        address_find(addresses[i]);
+    node_actor_t *first =
+        actor_start(f, 0,
+                    &(mail_options_t){
+                        .actor = ACTOR_RAFT, .boot = 1, .inproc = "a", .raft_bind = addresses[0]});
+    actor_start(f, 1,
+                &(mail_options_t){
+                    .actor = ACTOR_RAFT, .boot = 2, .inproc = "b", .raft_bind = addresses[1]});
+    const post_t *post = mail_post(first->mail);
+    config_t before = members_make(addresses[0], addresses[2]);
+    config_t now = members_make(addresses[0], addresses[1]);
+    post->peers(post->self, 1, &before, NULL);
+    post->peers(post->self, 1, &now, &before);
+    run_until(f, first_is_up);
+    peer_post(first, 2);
+    run_until(f, second_has_one);
+}
+
 static void an_address_in_use_is_said_so(void **state) {
     fixture_t *f = *state;
     char address[64], detail[256] = "";
@@ -528,6 +551,7 @@ int main(void) {
         T(a_neighbour_too_slow_begins_again),
         T(peers_are_reached_and_stay_peers),
         T(a_hint_counts_as_well_as_the_members),
+        T(a_peer_is_where_the_members_say_not_the_hint),
         T(an_address_in_use_is_said_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -515,6 +515,24 @@ static void joined(fixture_t *f) {
     turn(f);
 }
 
+/* A voter whose log names it at `addr`. */
+static void follows(fixture_t *f, const char *addr) {
+    joined(f);
+    config_t config = members_told();
+    config.index = 1;
+    config.members[2].role = MEMBER_VOTER;
+    strcpy(config.members[2].addr, addr);
+    message_t append = {.kind = MESSAGE_APPEND};
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
+    assert_int_equal(entries_push(&append.append.entries, &entry), 0);
+    peer_comes(f, LEADER, &append);
+    writes_carried_out(f);
+    fake_post_skip(&f->post);
+    f->now_ms += 600; /* since it last looked whether somebody must be told */
+    message_t heartbeat = {.kind = MESSAGE_HEARTBEAT};
+    peer_comes(f, LEADER, &heartbeat);
+}
+
 static void a_node_with_peers_asks_to_join(void **state) {
     fixture_t *f = *state;
     joined(f);
@@ -574,6 +592,63 @@ static void the_log_knows_better_than_who_was_told(void **state) {
     turn(f);
     assert_int_equal(f->post.config.count, 4); /* the log has come */
     assert_null(config_member(&f->post.hint, 5000));
+}
+
+/* The log of a member that was away names one that has moved since: it hears it, and would answer
+ * to where nobody is. */
+static void who_has_moved_is_answered_where_it_is(void **state) {
+    fixture_t *f = *state;
+    follows(f, "own:1");
+    config_t told = members_told();
+    strcpy(told.members[0].raft_addr, "moved:2");
+    strcpy(told.members[1].raft_addr, "wrong:2"); /* where others are, the log knows */
+    members_come(f, LEADER, &told);
+    assert_string_equal(config_member(&f->post.config, LEADER)->raft_addr, "moved:2");
+    assert_string_equal(config_member(&f->post.config, OTHER)->raft_addr, "other:2");
+    members_come(f, OTHER, &f->post.config); /* has nothing new of itself to tell */
+    assert_string_equal(config_member(&f->post.config, LEADER)->raft_addr, "moved:2");
+    told = members_told();
+    members_come(f, LEADER, &told); /* an earlier one came late, or it is back */
+    assert_string_equal(config_member(&f->post.config, LEADER)->raft_addr, "lead:2");
+}
+
+static void a_node_that_has_moved_asks_until_the_log_says_so(void **state) {
+    fixture_t *f = *state;
+    follows(f, "before:1");
+    turn(f);
+    message_t *ask = fake_post_find(&f->post, MESSAGE_ADMIN);
+    assert_non_null(ask);
+    assert_int_equal(ask->to, LEADER);
+    assert_int_equal(ask->admin.op, ADMIN_MOVE);
+    assert_int_equal(ask->admin.id, NODE);
+    assert_string_equal(ask->admin.addr, "own:1");
+    assert_string_equal(ask->admin.raft_addr, "own:2");
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ADMIN));
+    f->now_ms += 10000; /* no leader is heard any more: it asks all, and tells them where it is */
+    turn(f);
+    turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_ADMIN), 2);
+    message_t *members = fake_post_find(&f->post, MESSAGE_MEMBERS);
+    assert_string_equal(config_member(&members->members.config, NODE)->addr, "own:1");
+}
+
+static void a_leader_moves_who_asks_and_itself(void **state) {
+    fixture_t *f = *state;
+    leads(f);
+    learner_added(f);
+    message_t ask = {.kind = MESSAGE_ADMIN, .admin = {.op = ADMIN_MOVE, .id = 44}};
+    strcpy(ask.admin.addr, "new:1");
+    strcpy(ask.admin.raft_addr, "new:2");
+    message_t other = ask;
+    peer_comes(f, 44, &ask);
+    writes_carried_out(f);
+    assert_string_equal(config_member(&f->post.config, 44)->raft_addr, "new:2");
+    other.admin.id = NODE; /* nobody but oneself */
+    peer_comes(f, 44, &other);
+    writes_carried_out(f);
+    assert_string_equal(config_member(&f->post.config, NODE)->raft_addr, "own:2");
+    assert_null(fake_post_find(&f->post, MESSAGE_ADMIN_RESULT));
 }
 
 static void a_leader_tells_the_silent_where_it_is(void **state) {
@@ -744,6 +819,9 @@ int main(void) {
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
         J(who_is_behind_is_told_where_the_leader_is),
+        J(who_has_moved_is_answered_where_it_is),
+        J(a_node_that_has_moved_asks_until_the_log_says_so),
+        T(a_leader_moves_who_asks_and_itself),
         J(the_log_knows_better_than_who_was_told),
         T(a_leader_tells_the_silent_where_it_is),
         J(a_snapshot_is_pulled_chunk_by_chunk),
