@@ -43,6 +43,8 @@ static int request_begin(raft_actor_t *self, admin_request_t *request) {
  * leader that was removed hands over at once). */
 static bool request_done(const raft_actor_t *self, const admin_request_t *request) {
     const member_t *member = config_member(raft_config(self->core), request->admin.id);
+    if (request->admin.op == ADMIN_TRANSFER && request->admin.id == self->node)
+        return raft_role(self->core) == RAFT_LEADER;
     if (request->admin.op == ADMIN_TRANSFER)
         return request->index && raft_role(self->core) != RAFT_LEADER && raft_leader(self->core);
     if (!request->index || raft_commit(self->core) < request->index)

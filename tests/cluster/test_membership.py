@@ -39,6 +39,7 @@ class Membership(DraxTestCase):
         heir = self.id_of(third)
         self.assertEqual(cluster.nodes[0].call("leader_transfer", heir)["leader"], heir)
         wait_until(lambda: third.status()["role"] == "leader", 10, "the heir leads")
+        self.assertEqual(cluster.nodes[0].call("leader_transfer", heir)["leader"], heir)  # it leads already
         self.fails("INVALID_ARGUMENT", third.call, "member_remove", 4294967295)
         self.fails("INVALID_ARGUMENT", third.call, "member_promote", 4294967295)
 

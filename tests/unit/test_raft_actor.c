@@ -405,6 +405,12 @@ static void a_member_is_added_and_removed(void **state) {
     turn(f);
     result = fake_post_find(&f->post, MESSAGE_ADMIN_RESULT);
     assert_int_equal(result->admin.code, DRAX_ENOTFOUND);
+    admin_comes(f, ADMIN_TRANSFER, NODE, "", ""); /* to who leads already */
+    turn(f);
+    result = fake_post_find(&f->post, MESSAGE_ADMIN_RESULT);
+    assert_non_null(result);
+    assert_int_equal(result->admin.code, 0);
+    assert_int_equal(result->admin.leader, NODE);
 }
 
 static void an_id_is_chosen_for_a_member_without_one(void **state) {
