@@ -72,6 +72,7 @@ typedef struct slot_checks {
     uint64_t settle_ms; /* when it will, by its clock; 0: not said yet */
     /* reads */
     uint64_t asked_boot;
+    uint64_t ready_id; /* reads up to this one were safe already: asking again changes nothing */
     asked_read_t asked[READS_REMEMBERED];
     size_t asked_first, asked_count;
 } slot_checks_t;

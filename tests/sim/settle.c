@@ -61,6 +61,28 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
     return "";
 }
 
+/* A machine that asked to join under one id, failed, and was taken away leaves a member that nobody
+ * is: its operator has that removed. */
+static void ghosts_remove(world_t *self) {
+    unsigned leader = operator_leader(self);
+    if (leader == WORLD_SLOTS || operator_busy(self))
+        return;
+    const config_t *config = raft_config(world_raft(self, leader)->core);
+    for (size_t i = 0; i < config->count; i++) {
+        bool lives = false;
+        for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
+            const machine_t *machine = &self->machines[slot];
+            if (machine->inhabited && (!world_raft(self, slot) || !world_raft(self, slot)->core))
+                return; /* it may become this one */
+            lives = lives || (machine->inhabited && machine->node == config->members[i].id);
+        }
+        if (lives)
+            continue;
+        operator_task(self, TASK_REMOVE, config->members[i].id, WORLD_SLOTS, 0);
+        return;
+    }
+}
+
 static bool agreed(const world_t *self, char *missing, size_t size) {
     unsigned leader = operator_leader(self);
     size_t nodes = 0;
@@ -193,6 +215,7 @@ static void settle_step(void *hint, uint64_t argument) {
     world_t *world = self->world;
     char missing[128] = "the users";
     (void) argument;
+    ghosts_remove(world);
     bool whole = agreed(world, missing, sizeof missing) && users_idle(world->users);
     if (whole && self->asked && !questions_answered(self)) {
         whole = false;
