@@ -33,7 +33,7 @@ typedef enum { OUTPUT_PLAIN, OUTPUT_JSON, OUTPUT_TABLE } output_t;
 /* A FLAG_WAIT is a duration that may be 0. */
 typedef enum { FLAG_SWITCH, FLAG_NUMBER, FLAG_DURATION, FLAG_WAIT } flag_kind_t;
 
-#define CLI_FLAGS 4
+#define CLI_FLAGS 16
 
 typedef struct flag {
     const char *name; /* without the dashes; NULL ends a command's flags */
@@ -54,7 +54,7 @@ typedef struct command {
 
 struct cli {
     drax_t *drax;
-    const char *endpoints; /* NULL: the default */
+    const char *endpoints; /* as given or from the environment; NULL: the default */
     uint64_t timeout_ms;
     bool timeout_given;
     output_t output;
@@ -75,6 +75,7 @@ extern const command_t commands_lease[];
 extern const command_t commands_txn[];
 extern const command_t commands_cluster[];
 extern const command_t commands_transfer[]; /* import, export */
+extern const command_t commands_bench[];
 extern const command_t commands_shell[];
 
 /* The command `at`, counted from 0 over all; NULL beyond the last. */

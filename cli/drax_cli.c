@@ -32,7 +32,7 @@ typedef enum { PARSE_ON, PARSE_HELP, PARSE_VERSION, PARSE_BAD } parse_t;
 
 static const command_t *const groups[] = {commands_kv,       commands_watch, commands_lock,
                                           commands_lease,    commands_txn,   commands_cluster,
-                                          commands_transfer, commands_shell};
+                                          commands_transfer, commands_bench, commands_shell};
 #define GROUP_COUNT (sizeof groups / sizeof *groups)
 
 static int program_run(cli_t *cli, int argc, char **argv);
@@ -299,6 +299,7 @@ static int client_open(cli_t *cli) {
     const char *environment = getenv("DRAX_ENDPOINTS");
     bool configured = !cli->endpoints && environment && environment[0];
     const char *endpoints = configured ? environment : cli->endpoints;
+    cli->endpoints = endpoints;
     int error = drax_new(&cli->drax, endpoints);
     if (error == DRAX_ERR_USAGE)
         return cli_fail(configured ? EXIT_CONFIG : EXIT_USAGE,

@@ -15,7 +15,7 @@ ALLOWED = {
     "include/": ("drax",),
 }
 # drax-cli itself sees what any user of the library sees.
-CLI_PROGRAM = ("cli/cmd_", "cli/drax_cli.c", "cli/pages.c", "cli/progress.c", "cli/interrupt.c",
+CLI_PROGRAM = ("cli/bench", "cli/cmd_", "cli/drax_cli.c", "cli/pages.c", "cli/progress.c", "cli/interrupt.c",
                "cli/edit.c", "cli/words.c", "cli/format", "cli/histogram", "cli/json")
 
 
