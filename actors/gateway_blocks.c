@@ -222,6 +222,7 @@ void gateway_skipped(gateway_actor_t *self, const message_batch_t *skipped, uint
     while (self->blocks && self->blocks->seq && self->blocks->seq <= skipped->seq)
         block_fail(self, self->blocks, RPC_TIMEOUT,
                    "the write was applied but its result was lost");
+    gateway_locks_again(self); /* and so may be what it came to for those that wait */
     if (self->blocks && self->blocks->proposed &&
         now_ms >= self->blocks->proposed_ms + GATEWAY_REFUSED_MS * 5)
         gateway_blocks_again(self);

@@ -197,10 +197,8 @@ static void waiter_answer(gateway_actor_t *self, uint64_t waiter, slice_t outcom
         next = RB_NEXT(waiter_tree, &self->locks->waiters, item);
         if (outcome.size)
             gateway_answer(self, item->token, outcome);
-        else if (item->cancelled)
-            gateway_fail(self, item->token, RPC_CANNOT_LOCK, "the lock is held");
-        else
-            gateway_fail(self, item->token, RPC_TIMEOUT, "the lock was granted and is over");
+        else /* it was granted, or cancelled, and that was told while storage did not live */
+            gateway_fail(self, item->token, RPC_TIMEOUT, "the lock is not waited for any more");
     }
 }
 

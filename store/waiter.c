@@ -234,22 +234,22 @@ int waiters_drop(state_t *self, uint64_t node) {
 }
 
 static int waiter_resume(state_t *self, uint64_t number, const waiter_t *waiter) {
-    if (!waiter->lease)
-        return 0;
     outcome_t outcome = {.index = waiter->lease, .revision = waiter->revision};
     return settled_add(self, number, &outcome);
 }
 
+/* Whatever the command, what became of each is told; of one that still waits there is nothing to
+ * tell. */
 int waits_apply(state_t *self, wait_list_t *command, outcome_t *out) {
     uint64_t number;
     while (wait_next(command, &number) == 1) {
         waiter_t waiter;
         int rc = waiter_load(self, number, &waiter);
         if (rc == DRAX_ENOTFOUND)
-            rc = command->op == WAIT_RESUME ? settled_add(self, number, NULL) : 0;
-        else if (rc == 0 && command->op == WAIT_RESUME)
+            rc = settled_add(self, number, NULL);
+        else if (rc == 0 && waiter.lease)
             rc = waiter_resume(self, number, &waiter);
-        else if (rc == 0 && !waiter.lease)
+        else if (rc == 0 && command->op == WAIT_CANCEL)
             rc = waiter_settle(self, number, &waiter, &given_up);
         if (rc)
             return rc;

@@ -180,10 +180,10 @@ static void a_lost_cancel_is_repeated(void **state) {
     turn_at(f, f->now_ms + 100);
     command_expected(f, 2, 1, 1, 0, "[\"cancel\", [30]]");
     skipped_comes(f, 2); /* it counted, but storage died and what it told is lost */
-    turn_at(f, f->now_ms + GATEWAY_WAITS_CHECK_MS);
+    turn(f);
     command_expected(f, 3, 2, 2, 0, "[\"cancel\", [30]]");
-    settled_comes(f, 30, "");
-    error_expected(f, 'A', 1, "CANNOT_LOCK");
+    settled_comes(f, 30, ""); /* cancelled, or granted before that, and over: who knows */
+    error_expected(f, 'A', 1, "TIMEOUT");
 }
 
 static void storage_that_comes_anew_is_asked_at_once(void **state) {

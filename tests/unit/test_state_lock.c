@@ -244,9 +244,9 @@ static void first_come_first_served(void **state) {
     wait_apply(world, WAIT_CANCEL, 2);
     SETTLED("2 CANNOT_LOCK; ");
     wait_apply(world, WAIT_CANCEL, 2);
-    SETTLED("");
+    SETTLED("2 ; ");
     wait_apply(world, WAIT_CANCEL, 1); /* it has it already */
-    SETTLED("");
+    SETTLED("1 {token: 3, lease: 3, revision: 3}; ");
     assert_int_equal(world_expire(world, 1700), 2);
     assert_int_equal(state_revision(world->state), 4);
     SETTLED("3 {token: 4, lease: 4, revision: 4}; 4 {token: 5, lease: 5, revision: 4}; ");
@@ -412,6 +412,7 @@ typedef struct model_key {
     bool there, taken;
     unsigned value;
     uint64_t index, token, due_ms; /* token 0: not locked */
+    uint64_t waiter, granted;      /* who was granted it after waiting (0: none), and when */
     model_waiter_t queue[MODEL_WAITERS];
     size_t waiting;
 } model_key_t;
@@ -427,13 +428,15 @@ static void tell(model_t *self, uint64_t number, const model_key_t *key) {
     snprintf(self->settled + at, sizeof self->settled - at,
              key ? "%llu {token: %llu, lease: %llu, revision: %llu}; " : "%llu CANNOT_LOCK; ",
              (unsigned long long) number, key ? (unsigned long long) key->token : 0,
-             key ? (unsigned long long) key->token : 0, key ? (unsigned long long) key->index : 0);
+             key ? (unsigned long long) key->token : 0,
+             key ? (unsigned long long) key->granted : 0);
 }
 
 static void model_take(model_t *self, model_key_t *key, unsigned value, uint64_t revision) {
     key->value = value ? value : key->taken ? key->value : 0;
     key->there = true;
-    key->index = revision;
+    key->index = key->granted = revision;
+    key->waiter = 0;
     key->token = ++self->granted;
     key->due_ms = self->time_ms + TTL_MS;
 }
@@ -446,6 +449,7 @@ static void model_end(model_t *self, model_key_t *key, uint64_t revision, bool d
         model_waiter_t next = key->queue[0];
         memmove(key->queue, key->queue + 1, --key->waiting * sizeof next);
         model_take(self, key, next.value, revision);
+        key->waiter = next.number;
         tell(self, next.number, key);
     } else {
         key->there = key->taken;
@@ -514,7 +518,12 @@ static void model_cancel(model_t *self, uint64_t number) {
             tell(self, number, NULL);
             return;
         }
+        if (number && key->token && key->waiter == number) {
+            tell(self, number, key);
+            return;
+        }
     }
+    snprintf(self->settled, sizeof self->settled, "%llu ; ", (unsigned long long) number);
 }
 
 /* A random command and what it must come to. */
