@@ -43,6 +43,8 @@ SEED_ALONE = re.compile(r"^(?:FAILED )?seed (?P<seed>\d+)\b")
 def ninja_path(program):
     if program == SIM:
         return "tests/sim/drax_sim"
+    if program.startswith("test_sim_"):
+        return f"tests/sim/{program}"
     return f"tests/{'raft' if program.startswith('test_raft') and program != 'test_raft_actor' else 'unit'}/{program}"
 
 

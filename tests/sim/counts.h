@@ -13,7 +13,8 @@ typedef struct counts {
     uint64_t messages, turns, syncs;
     uint64_t elections, snapshots, process_crashes, power_losses, restarts, refusals, wipes;
     uint64_t joins, removals, transfers;
-    uint64_t faults[FAULT_KINDS]; /* that took effect */
+    uint64_t granted, handed_on, refused, fenced; /* history_locks_t */
+    uint64_t faults[FAULT_KINDS];                 /* that took effect */
 } counts_t;
 
 void counts_add(counts_t *self, const counts_t *more);

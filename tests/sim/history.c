@@ -31,9 +31,10 @@ void history_violated(history_t *self, const char *check, const operation_t *ope
     char text[400];
     size_t used = 0;
     if (operation)
-        used = (size_t) snprintf(text, sizeof text,
-                                 "request %u, %s at slot %u: ", operation->request.msgid,
-                                 method_name(operation->request.method), operation->station.slot);
+        used = (size_t) snprintf(
+            text, sizeof text, "request %u, %s at slot %u: ", operation->request.msgid,
+            operation->wrong ? "a wrong one" : method_name(operation->request.method),
+            operation->station.slot);
     va_list args;
     va_start(args, format);
     vsnprintf(text + used, sizeof text - used, format, args);
@@ -53,8 +54,44 @@ uint64_t history_answered(const history_t *self) {
     return self->answered;
 }
 
+history_locks_t history_locks(const history_t *self) {
+    history_locks_t locks = {0};
+    for (size_t i = 0; i < self->count; i++) {
+        const operation_t *operation = &self->operations[i];
+        const reply_t *reply = &operation->reply;
+        if (operation->wrong || operation->state != OPERATION_ANSWERED)
+            continue;
+        locks.refused += reply->code == RPC_CANNOT_LOCK || reply->code == RPC_LOCK_LOST;
+        locks.fenced += operation->request.has_fence && reply->code == RPC_OK;
+        if (!(reply->fields & REPLY_TOKEN))
+            continue;
+        const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
+        locks.granted++;
+        locks.handed_on += replayed && replayed->waited;
+    }
+    return locks;
+}
+
 bool history_undecided(const history_t *self) {
     return self->undecided;
+}
+
+/* The operation that waits on `connection` for an answer under `msgid`. */
+static operation_t *waiting_find(history_t *self, uint64_t connection, uint32_t msgid) {
+    if (msgid) {
+        operation_t *operation = msgid <= self->count ? &self->operations[msgid - 1] : NULL;
+        bool waits = operation && operation->state == OPERATION_WAITING &&
+                     operation->station.connection == connection &&
+                     (!operation->wrong || operation->reply.msgid);
+        return waits ? operation : NULL;
+    }
+    for (size_t i = 0; i < self->waiting_count; i++) {
+        operation_t *operation = &self->operations[self->waiting[i] - 1];
+        if (operation->station.connection == connection && operation->wrong &&
+            !operation->reply.msgid)
+            return operation;
+    }
+    return NULL;
 }
 
 /* ---- calls ---- */
@@ -66,8 +103,10 @@ static operation_t *operation_add(history_t *self, const station_t *station, pay
     *operation = (operation_t){.station = *station,
                                .called = ++self->places,
                                .returned = LINEAR_OPEN,
+                               .due_ms = station->awake_ms,
                                .floor_index = self->told_index,
                                .floor_revision = self->told_revision,
+                               .floor_lease = self->told_lease,
                                .payload = payload_ref(payload)};
     if (self->stale[station->slot].memory == station->memory)
         operation->floor_stale = self->stale[station->slot].revision;
@@ -83,6 +122,16 @@ void history_called(history_t *self, const station_t *station, payload_t *payloa
     int rc = request_decode(payload_slice(payload), &operation->request, &error);
     if (rc || operation->request.msgid != self->count)
         history_violated(self, "well-formed request", operation, "it cannot be decoded again");
+    const request_t *request = &operation->request;
+    if (request->method == METHOD_LOCK && !request->has_wait)
+        operation->due_ms = UINT64_MAX; /* whenever it is granted */
+    else
+        operation->due_ms += request->wait_ms;
+    operation_t *cancelled = request->method == METHOD_LOCK_CANCEL
+                                 ? waiting_find(self, station->connection, request->target)
+                                 : NULL;
+    if (cancelled && operation->station.awake_ms < cancelled->due_ms)
+        cancelled->due_ms = operation->station.awake_ms;
 }
 
 void history_called_wrong(history_t *self, const station_t *station, payload_t *payload,
@@ -109,28 +158,16 @@ static void waiting_remove(history_t *self, uint64_t msgid) {
         }
 }
 
-/* The operation that waits on `connection` for an answer under `msgid`. */
-static operation_t *waiting_find(history_t *self, uint64_t connection, uint32_t msgid) {
-    if (msgid) {
-        operation_t *operation = msgid <= self->count ? &self->operations[msgid - 1] : NULL;
-        bool waits = operation && operation->state == OPERATION_WAITING &&
-                     operation->station.connection == connection &&
-                     (!operation->wrong || operation->reply.msgid);
-        return waits ? operation : NULL;
-    }
-    for (size_t i = 0; i < self->waiting_count; i++) {
-        operation_t *operation = &self->operations[self->waiting[i] - 1];
-        if (operation->station.connection == connection && operation->wrong &&
-            !operation->reply.msgid)
-            return operation;
-    }
-    return NULL;
-}
-
-static void time_check(history_t *self, const operation_t *operation, uint64_t awake_ms) {
-    uint64_t waited_ms = awake_ms - operation->station.awake_ms;
-    uint64_t may_ms = HISTORY_ANSWER_MS + HISTORY_WAY_MS + operation->request.wait_ms;
-    if (awake_ms > operation->station.awake_ms && waited_ms > may_ms)
+static void time_check(history_t *self, operation_t *operation, uint64_t awake_ms) {
+    const replayed_t *replayed = operation->due_ms == UINT64_MAX
+                                     ? replay_find(self->replay, operation->request.msgid)
+                                     : NULL;
+    if (replayed && replayed->answered)
+        operation->due_ms = awake_ms + HISTORY_LOCK_CHECK_MS; /* it waits no longer */
+    if (awake_ms <= operation->station.awake_ms || awake_ms <= operation->due_ms)
+        return;
+    uint64_t waited_ms = awake_ms - operation->due_ms;
+    if (waited_ms > HISTORY_ANSWER_MS + HISTORY_WAY_MS)
         history_violated(self, "answered in time", operation,
                          "%llu ms, while its gateway ran all the time", U(waited_ms));
 }
@@ -179,10 +216,8 @@ void history_broken(history_t *self, uint64_t connection) {
 
 void history_overdue(history_t *self, const station_t *station) {
     for (size_t i = 0; i < self->waiting_count; i++) {
-        const operation_t *operation = &self->operations[self->waiting[i] - 1];
-        if (operation->station.connection == station->connection) {
+        operation_t *operation = &self->operations[self->waiting[i] - 1];
+        if (operation->station.connection == station->connection)
             time_check(self, operation, station->awake_ms);
-            return; /* the oldest one on it */
-        }
     }
 }

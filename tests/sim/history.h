@@ -5,13 +5,15 @@
  *
  * Judged at once, against the reference (replay.h):
  *   answered once     an answer belongs to a request of that connection that has none yet
- *   in time           a gateway that lives and runs answers within 5 s
+ *   in time           a gateway that lives and runs answers within 5 s, after the time that the
+ *                     request may wait; a lock within 5 s of lock_cancel, and 10 s of its grant
  *   exact answers     what a command or a read comes to, at its place in the log
  *   real time         no answer of before something that had been told when the request was sent
  *   stale reads       of some revision that was, never going back at one life of a node
  *   refused for good  UNAVAILABLE: the write is not applied, and never will be
  * At the end
  *   order             what one connection sent is applied in that order
+ *   mutual exclusion  no two holders of a lock, nothing done under the token of an earlier one
  *   linearizable      the history, with nothing known but what users saw (linear.h)
  */
 #ifndef DRAX_TESTS_SIM_HISTORY_H
@@ -24,6 +26,8 @@
 /* What the contract allows, and what the way to the gateway and back may take. */
 #define HISTORY_ANSWER_MS 5000u
 #define HISTORY_WAY_MS 500u
+/* How often a gateway asks what became of those that wait for locks. */
+#define HISTORY_LOCK_CHECK_MS 5000u
 
 typedef struct history history_t;
 
@@ -45,8 +49,9 @@ typedef struct operation {
     operation_state_t state;
     station_t station;
     uint64_t called, returned; /* places among all calls and returns */
+    uint64_t due_ms;           /* its gateway's time from which the answer is due */
     uint64_t floor_index;      /* of a command whose answer was known when it was called */
-    uint64_t floor_revision, floor_stale;
+    uint64_t floor_revision, floor_stale, floor_lease;
     request_t request;
     payload_t *payload;
     reply_t reply;
@@ -73,6 +78,15 @@ void history_overdue(history_t *self, const station_t *station);
 
 const operation_t *history_operation(const history_t *self, uint32_t msgid);
 uint64_t history_answered(const history_t *self);
+
+/* What was answered about locks. */
+typedef struct history_locks {
+    uint64_t granted, handed_on; /* in all, and to those that had waited */
+    uint64_t refused;            /* CANNOT_LOCK, LOCK_LOST */
+    uint64_t fenced;             /* done under a fence */
+} history_locks_t;
+
+history_locks_t history_locks(const history_t *self);
 
 /* All is over, and the world is quiet: the judgement of the whole. */
 void history_finish(history_t *self);

@@ -1,5 +1,5 @@
-/* history_internal.h: what history.c (recording), judge.c (each answer) and verdict.c (the whole)
- * share. */
+/* history_internal.h: what history.c (recording), judge.c (each answer) and verdict.c,
+ * verdict_lock.c (the whole) share. */
 #ifndef DRAX_TESTS_SIM_HISTORY_INTERNAL_H
 #define DRAX_TESTS_SIM_HISTORY_INTERNAL_H
 
@@ -19,7 +19,7 @@ struct history {
     uint64_t answered;
     bool undecided;
     /* The newest that any answer told. */
-    uint64_t told_index, told_revision;
+    uint64_t told_index, told_revision, told_lease;
     struct {
         uint64_t memory, revision;
     } stale[HISTORY_SLOTS];
@@ -30,5 +30,8 @@ void history_violated(history_t *self, const char *check, const operation_t *ope
 
 /* judge.c: the answer in `operation`, just come; `memory` is its node's now. */
 void judge_answer(history_t *self, operation_t *operation, uint64_t memory);
+
+/* verdict_lock.c */
+void exclusion_check(history_t *self);
 
 #endif

@@ -22,18 +22,27 @@ static void write_judge(history_t *self, operation_t *operation) {
                          "answered with %s, and not committed", rpc_code_name(reply->code));
         return;
     }
+    if (!replayed->answered) {
+        history_violated(self, "exact answers", operation, "%s, and it waits for the lock",
+                         rpc_code_name(reply->code));
+        return;
+    }
     const char *differs = reply_differs(&replayed->answer, reply);
     if (differs)
-        history_violated(self, "exact answers", operation, "%s is wrong at %llu", differs,
-                         U(replayed->index));
+        history_violated(self, "exact answers", operation, "%s is wrong at %llu: %s instead of %s",
+                         differs, U(replayed->answered),
+                         reply->code ? rpc_code_name(reply->code) : "done",
+                         replayed->answer.code ? rpc_code_name(replayed->answer.code) : "done");
     if (!replayed->repeated && replayed->index <= operation->floor_index)
         history_violated(self, "real time", operation,
                          "committed at %llu, not after %llu, which was answered before it was sent",
                          U(replayed->index), U(operation->floor_index));
-    if (replayed->index > self->told_index)
-        self->told_index = replayed->index;
+    if (replayed->answered > self->told_index)
+        self->told_index = replayed->answered;
     if (reply->revision > self->told_revision)
         self->told_revision = reply->revision;
+    if (reply->lease > self->told_lease)
+        self->told_lease = reply->lease;
 }
 
 /* Is there a revision from `low` on at which the read comes to this answer? */
@@ -50,13 +59,14 @@ static bool read_fits(const history_t *self, const operation_t *operation, uint6
     return false;
 }
 
-/* A lease may end, or be renewed, without a revision: what can be said of it is little. Users know
- * a lease by the answer to its grant. */
+/* A lease may end, or be renewed, without a revision: what can be said of it is little. Leases
+ * are numbered in the order of their grants. */
 static void lease_judge(history_t *self, const operation_t *operation) {
     const model_t *model = replay_model(self->replay);
     const reply_t *reply = &operation->reply;
     uint64_t id = operation->request.lease;
-    if (reply->code == RPC_LEASE_NOT_FOUND && model_lease_held(model, id))
+    if (reply->code == RPC_LEASE_NOT_FOUND && id <= operation->floor_lease &&
+        model_lease_held(model, id))
         history_violated(self, "exact answers", operation, "lease %llu is there", U(id));
     if (reply->code == RPC_OK && (reply->lease != id || !model_lease_granted(model, id)))
         history_violated(self, "exact answers", operation, "lease %llu was never granted", U(id));

@@ -48,6 +48,7 @@ typedef struct search {
     size_t open_count;
     size_t left; /* that returned and are not placed */
     model_t *model;
+    const model_t *reference;
     step_t *steps;
     size_t step_count, step_capacity;
     uint64_t placed_hash; /* of the set of placed operations */
@@ -111,6 +112,13 @@ static void take_back(search_t *self) {
         model_undo(self->model);
 }
 
+/* Is the key held under the token that the answer names? */
+static bool grant_fits(const search_t *self, const linear_op_t *op) {
+    request_t fenced = {
+        .has_fence = true, .fence_key = op->request.key, .fence_token = op->reply.token};
+    return model_fence_check(self->model, &fenced) == RPC_OK;
+}
+
 /* Does the answer of what changes nothing (a read, a refused write, a transaction without writes)
  * fit the store as it is? */
 static bool idle_fits(search_t *self, const linear_op_t *op) {
@@ -121,6 +129,8 @@ static bool idle_fits(search_t *self, const linear_op_t *op) {
         model_read(self->model, &op->request, model_revision(self->model), &op->reply, &expected);
         return reply_differs(&expected, &op->reply) == NULL;
     }
+    if (op->waited && op->reply.code == RPC_OK)
+        return grant_fits(self, op);
     uint64_t before = model_revision(self->model);
     model_write(self->model, &op->request, op->owner, 0, &expected);
     bool changed = model_revision(self->model) != before;
@@ -147,11 +157,34 @@ static void idle_place(search_t *self) {
     }
 }
 
+/* May it grant or end the lock as it says? What else does so is known by its revision alone. */
+static bool follow_fits(search_t *self, const linear_op_t *op) {
+    request_t asked = op->request;
+    if (model_revision(self->model) + 1 != op->followed)
+        return false;
+    if (op->expiry)
+        return true;
+    if (asked.method == METHOD_UNLOCK) {
+        asked.has_fence = true;
+        asked.fence_key = asked.key;
+        asked.fence_token = asked.token;
+    }
+    return model_fence_check(self->model, &asked) == RPC_OK &&
+           (asked.method != METHOD_LOCK || !model_locked(self->model, asked.key));
+}
+
 /* Applies a write that changes the store. False: it does not fit, and nothing changed. */
 static bool write_place(search_t *self, uint32_t number, bool chosen) {
     const linear_op_t *op = &self->ops[number];
     uint64_t before = model_revision(self->model);
     reply_t expected;
+    if (op->followed && follow_fits(self, op)) {
+        model_follow(self->model, self->reference, op->followed);
+        place(self, number, true, chosen);
+        return true;
+    }
+    if (op->followed || op->waited)
+        return false;
     if (op->expiry) {
         expire_t command;
         bool opened = expire_open(&command, op->command) == 0;
@@ -221,7 +254,8 @@ static bool may_have_written(const search_t *self, const linear_op_t *op) {
     uint64_t next = model_revision(self->model) + 1;
     uint64_t key = next <= self->newest ? self->written[next] : 0;
     bool put = op->request.method == METHOD_PUT || op->request.method == METHOD_ATOMIC_PUT;
-    return !key || op->request.method == METHOD_TXN || (put && key == reply_hash(op->request.key));
+    return !key || op->followed || op->request.method == METHOD_TXN ||
+           (put && key == reply_hash(op->request.key));
 }
 
 /* Places an operation of unknown outcome, the first one from place `from` in `open` on that fits.
@@ -320,7 +354,7 @@ static bool makers_build(search_t *self) {
         bool known = op->expiry || op->returned != LINEAR_OPEN;
         if (known && (op->reply.fields & REPLY_REVISION) && op->reply.revision > self->newest)
             self->newest = op->reply.revision;
-        self->slots[i].writes = op->expiry || (op->returned != LINEAR_OPEN &&
+        self->slots[i].writes = op->expiry || (op->returned != LINEAR_OPEN && !op->waited &&
                                                model_made_revision(&op->request, &op->reply));
     }
     self->makers = array_new(self->newest + 2, sizeof *self->makers);
@@ -364,8 +398,9 @@ static bool search_run(search_t *self) {
     return self->left == 0;
 }
 
-void linear_check(const linear_op_t *ops, size_t count, linear_result_t *out) {
-    search_t self = {.ops = ops, .count = count, .result = out};
+void linear_check(const linear_op_t *ops, size_t count, const model_t *reference,
+                  linear_result_t *out) {
+    search_t self = {.ops = ops, .count = count, .reference = reference, .result = out};
     *out = (linear_result_t){0};
     self.slots = array_new(count, sizeof *self.slots);
     for (size_t i = 0; i < count; i++)

@@ -12,6 +12,11 @@
  *  2. What changes nothing (reads, refused writes) is linearized as soon as it fits: doing so
  *     earlier never takes a possibility away from another operation.
  *
+ * Locks: who waited for one, and is granted it when it ends, is not seen by users before it is
+ * told. So what a revision that grants or ends a lock does is taken from the reference; when, who
+ * may do it and what is seen of it is judged as with all else. A grant to one who waited is an
+ * operation that changes nothing and finds the lock held under its token.
+ *
  * An operation whose outcome is not known may take effect at any time after its call, once, or
  * never. An expiry is an operation of that kind which names its revision.
  */
@@ -32,8 +37,10 @@ typedef struct linear_op {
     reply_t reply;     /* when it returned */
     bool expiry;       /* `command` took effect at reply.revision, at any time after `called` */
     slice_t command;
-    uint64_t likely; /* unknown outcome: the revision it probably made, 0: none. Only the order in
-                        which possibilities are tried depends on it */
+    uint64_t followed; /* not 0: the revision it made, or would make, ended or granted a lock */
+    bool waited;       /* a lock: granted, if at all, by what ended it for another */
+    uint64_t likely;   /* unknown outcome: the revision it probably made, 0: none. Only the order in
+                          which possibilities are tried depends on it */
 } linear_op_t;
 
 typedef struct linear_result {
@@ -45,7 +52,9 @@ typedef struct linear_result {
     uint64_t configurations;
 } linear_result_t;
 
-/* Judges `count` operations on a store that begins empty. */
-void linear_check(const linear_op_t *ops, size_t count, linear_result_t *out);
+/* Judges `count` operations on a store that begins empty. `reference`: for those that are followed;
+ * NULL when there are none. */
+void linear_check(const linear_op_t *ops, size_t count, const model_t *reference,
+                  linear_result_t *out);
 
 #endif

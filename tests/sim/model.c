@@ -33,7 +33,7 @@ model_key_t *model_key(const model_t *self, slice_t name) {
     return found ? self->keys[at] : NULL;
 }
 
-static model_key_t *key_make(model_t *self, slice_t name) {
+model_key_t *model_key_make(model_t *self, slice_t name) {
     size_t at = model_seek(self, name);
     if (at < self->key_count && model_compare(self->keys[at]->name, name) == 0)
         return self->keys[at];
@@ -76,7 +76,7 @@ static uint64_t version_hash(const model_key_t *key, const version_t *version) {
         return 0;
     uint64_t hash = reply_pair(key->hash, version->revision, version->value_hash, version->due_ms);
     hash = reply_mix(reply_mix(hash, version->created), version->writes);
-    return reply_mix(hash, version->lease);
+    return reply_mix(hash, version->lease << 1 | version->locked);
 }
 
 const version_t *model_now(const model_key_t *key) {
@@ -132,20 +132,14 @@ static void version_pop(model_t *self) {
     payload_unref(&last->owner);
 }
 
-static void key_put(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms) {
-    model_key_t *key = key_make(self, request->key);
+void model_key_put(model_t *self, model_key_t *key, const version_t *is) {
     const version_t *was = model_now(key);
-    version_t version = {.exists = true,
-                         .created = was ? was->created : self->revision + 1,
-                         .writes = was ? was->writes + 1 : 1,
-                         .due_ms = request->ttl_ms ? time_ms + request->ttl_ms : 0,
-                         .ttl_ms = request->ttl_ms,
-                         .lease = request->lease,
-                         .value = request->value,
-                         .value_hash = reply_hash(request->value),
-                         .owner = payload_ref(owner)};
-    if (request->lease)
-        version.ttl_ms = model_lease_ttl_ms(self, request->lease);
+    version_t version = *is;
+    version.exists = true;
+    version.created = was ? was->created : self->revision + 1;
+    version.writes = was ? was->writes + 1 : 1;
+    version.value_hash = reply_hash(is->value);
+    version.owner = payload_ref(is->owner);
     version_push(self, key, CHANGE_PUT, version);
 }
 
@@ -189,16 +183,62 @@ const change_t *model_changes(const model_t *self, uint64_t revision, size_t *co
 
 /* ---- the methods ---- */
 
-static size_t tree_remove(model_t *self, slice_t directory) {
-    size_t low, high, removed = 0;
-    model_directory(self, directory, &low, &high);
+static void key_put(model_t *self, const request_t *request, payload_t *owner) {
+    model_key_t *key = model_key_make(self, request->key);
+    const version_t *was = model_now(key);
+    version_t version = {.due_ms = request->ttl_ms ? self->time_ms + request->ttl_ms : 0,
+                         .ttl_ms = request->ttl_ms,
+                         .lease = request->lease,
+                         .value = request->value,
+                         .owner = owner};
+    version.locked = was && was->locked;
+    if (version.locked)
+        version.lease = was->lease;
+    if (version.lease)
+        version.ttl_ms = model_lease_ttl_ms(self, version.lease);
+    model_key_put(self, key, &version);
+}
+
+/* Who deletes the key of a lock lets go of it. */
+static void key_delete(model_t *self, model_key_t *key) {
+    const version_t *was = model_now(key);
+    uint64_t lock = was->locked ? was->lease : 0;
+    model_key_remove(self, key, CHANGE_DELETE);
+    if (lock)
+        model_lease_end(self, lock, CHANGE_DELETE);
+}
+
+/* May all keys from *low to below *high be deleted? */
+static rpc_code_t tree_check(const model_t *self, const request_t *request, size_t low,
+                             size_t high) {
     for (size_t i = low; i < high; i++) {
-        if (!model_now(self->keys[i]))
-            continue;
-        model_key_remove(self, self->keys[i], CHANGE_DELETE);
-        removed++;
+        const version_t *version = model_now(self->keys[i]);
+        if (version && version->locked && !model_lock_owned(self, request, version))
+            return RPC_CANNOT_LOCK;
     }
-    return removed;
+    return RPC_OK;
+}
+
+static rpc_code_t tree_delete(model_t *self, const request_t *request, reply_t *out) {
+    size_t low, high;
+    uint64_t own = request->has_fence ? request->fence_token : 0, locks[2] = {0};
+    model_directory(self, request->key, &low, &high);
+    rpc_code_t code = tree_check(self, request, low, high);
+    if (code)
+        return code;
+    for (size_t i = low; i < high; i++) {
+        const version_t *was = model_now(self->keys[i]);
+        if (!was)
+            continue;
+        if (was->locked)
+            locks[was->lease != own] = was->lease;
+        model_key_remove(self, self->keys[i], CHANGE_DELETE);
+        out->deleted++;
+    }
+    for (size_t i = 0; i < 2; i++) /* the operation's own fence first, then its transaction's */
+        if (locks[i])
+            model_lease_end(self, locks[i], CHANGE_DELETE);
+    return out->deleted ? RPC_OK : RPC_KEY_NOT_FOUND;
 }
 
 static rpc_code_t previous_check(const request_t *request, const version_t *was) {
@@ -223,63 +263,72 @@ static void written(const model_t *self, const request_t *request, unsigned fiel
             reply_pair(0, reply_hash(request->key), out->index, reply_hash(request->value));
 }
 
-rpc_code_t model_write_do(model_t *self, const request_t *request, payload_t *owner,
-                          uint64_t time_ms, reply_t *out) {
+static rpc_code_t key_write(model_t *self, const request_t *request, payload_t *owner,
+                            reply_t *out) {
     model_key_t *key = model_key(self, request->key);
     const version_t *was = model_now(key);
-    rpc_code_t code = RPC_OK;
-    if (request->has_fence)
-        return RPC_LOCK_LOST; /* no lock is held */
+    rpc_code_t code = model_lock_check(self, request, was);
+    if (code)
+        return code;
     if (request->lease && !model_lease_held(self, request->lease))
         return RPC_LEASE_NOT_FOUND;
+    if (request->method == METHOD_ATOMIC_PUT || request->method == METHOD_ATOMIC_DELETE)
+        code = previous_check(request, was);
+    if (code)
+        return code;
+    if (request->method == METHOD_PUT || request->method == METHOD_ATOMIC_PUT) {
+        key_put(self, request, owner);
+        written(self, request,
+                request->method == METHOD_PUT ? REPLY_INDEX : REPLY_KEY | REPLY_VALUE | REPLY_INDEX,
+                out);
+        return RPC_OK;
+    }
+    if (!was)
+        return RPC_KEY_NOT_FOUND;
+    key_delete(self, key);
+    written(self, request, 0, out);
+    return RPC_OK;
+}
+
+rpc_code_t model_write_do(model_t *self, const request_t *request, payload_t *owner, reply_t *out) {
+    rpc_code_t code = model_fence_check(self, request);
+    if (code)
+        return code;
     switch (request->method) {
     case METHOD_TXN:
-        return model_txn(self, request, owner, time_ms, out);
+        return model_txn(self, request, owner, out);
     case METHOD_LEASE_GRANT:
     case METHOD_LEASE_KEEPALIVE:
     case METHOD_LEASE_REVOKE:
-        return model_lease_write(self, request, time_ms, out);
-    case METHOD_ATOMIC_PUT:
-        code = previous_check(request, was);
-        if (code)
-            return code;
-        key_put(self, request, owner, time_ms);
-        written(self, request, REPLY_KEY | REPLY_VALUE | REPLY_INDEX, out);
-        return RPC_OK;
+        return model_lease_write(self, request, out);
+    case METHOD_LOCK:
+        return model_lock(self, request, owner, out);
+    case METHOD_UNLOCK:
+        return model_unlock(self, request, out);
     case METHOD_PUT:
-        key_put(self, request, owner, time_ms);
-        written(self, request, REPLY_INDEX, out);
-        return RPC_OK;
-    case METHOD_ATOMIC_DELETE:
-        code = previous_check(request, was);
-        if (code)
-            return code;
-        model_key_remove(self, key, CHANGE_DELETE);
-        written(self, request, 0, out);
-        return RPC_OK;
+    case METHOD_ATOMIC_PUT:
     case METHOD_DELETE:
-        if (!was)
-            return RPC_KEY_NOT_FOUND;
-        model_key_remove(self, key, CHANGE_DELETE);
-        written(self, request, 0, out);
-        return RPC_OK;
+    case METHOD_ATOMIC_DELETE:
+        return key_write(self, request, owner, out);
     case METHOD_DELETE_TREE:
-        out->deleted = tree_remove(self, request->key);
+        code = tree_delete(self, request, out);
         written(self, request, REPLY_DELETED, out);
-        return out->deleted ? RPC_OK : RPC_KEY_NOT_FOUND;
+        return code;
     default:
         return RPC_INVALID_ARGUMENT;
     }
 }
 
-void model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
-                 reply_t *out) {
+uint64_t model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
+                     reply_t *out) {
     *out = (reply_t){0};
-    rpc_code_t code = model_write_do(self, request, owner, time_ms, out);
+    model_command_begin(self, time_ms);
+    rpc_code_t code = model_write_do(self, request, owner, out);
     if (code)
         *out = (reply_t){.code = code};
     out->msgid = request->msgid;
     model_revision_close(self);
+    return self->waits;
 }
 
 static void key_expire(model_t *self, const expire_item_t *item, uint64_t time_ms) {
@@ -293,9 +342,10 @@ static void key_expire(model_t *self, const expire_item_t *item, uint64_t time_m
 bool model_expire(model_t *self, const expire_t *command, uint64_t time_ms) {
     expire_t rest = *command;
     expire_item_t item;
+    model_command_begin(self, time_ms);
     while (expire_next(&rest, &item) == 1) {
         if (item.lease)
-            model_lease_expire(self, item.lease, item.mark, time_ms);
+            model_lease_expire(self, item.lease, item.mark);
         else
             key_expire(self, &item, time_ms);
     }
@@ -328,6 +378,11 @@ void model_free(model_t **self_p) {
     free(self->changed);
     free(self->starts);
     free(self->leases);
+    for (size_t i = 0; i < self->waiter_count; i++)
+        payload_unref(&self->waiters[i].owner);
+    free(self->waiters);
+    free(self->settled);
+    free(self->ended);
     free(self);
     *self_p = NULL;
 }

@@ -20,7 +20,8 @@
 typedef struct model model_t;
 
 /* `trusting`: leases are not kept; each one that a request names is there, and due when it is said
- * to be. For a search that places requests in any order: what leases do to the order is not seen.
+ * to be; locks are granted and end by model_follow alone. For a search that places requests in any
+ * order: what leases do to the order is not seen.
  */
 model_t *model_new(bool trusting);
 void model_free(model_t **self);
@@ -31,12 +32,37 @@ uint64_t model_hash(const model_t *self);
 size_t model_keys(const model_t *self); /* that exist now */
 
 /* Applies a write at cluster time `time_ms` to the present store. `owner` holds the request's bytes
- * and is shared. `out` is the answer that the contract demands (msgid as in the request). */
-void model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
-                 reply_t *out);
+ * and is shared. `out` is the answer that the contract demands (msgid as in the request). Not 0:
+ * the request waits for a lock, under this number (they count up from 1); `out` says nothing. */
+uint64_t model_write(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
+                     reply_t *out);
 /* The expiry of the keys that `command` names, those that are still at the index named and due.
  * False: none was, and nothing changed. */
 bool model_expire(model_t *self, const expire_t *command, uint64_t time_ms);
+/* The request that waits under this number, if it does, waits no longer. */
+void model_cancel(model_t *self, uint64_t waiter);
+
+/* A request that waited, and what it came to (msgid 0). */
+typedef struct model_settled {
+    uint64_t waiter;
+    reply_t answer;
+} model_settled_t;
+
+/* Those that the last model_write, model_expire or model_cancel settled; until the next one. */
+const model_settled_t *model_settled(const model_t *self, size_t *count);
+
+/* RPC_LOCK_LOST: the request has a fence, and that does not hold. */
+rpc_code_t model_fence_check(const model_t *self, const request_t *request);
+bool model_locked(const model_t *self, slice_t key);
+
+/* Did the last write hand on a lock before it was refused, and so changed nothing? */
+bool model_handed_back(const model_t *self);
+
+/* Did `revision` (1 .. present) grant or end a lock? */
+bool model_lock_moved(const model_t *self, uint64_t revision);
+/* Makes the next revision what `revision`, of the same number, is in another model. */
+void model_follow(model_t *self, const model_t *other, uint64_t revision);
+
 /* Takes back the last revision (there must be one). */
 void model_undo(model_t *self);
 
@@ -45,6 +71,8 @@ void model_undo(model_t *self);
  * without a revision of their own (KEY_NOT_FOUND) are for the caller to place. */
 void model_read(const model_t *self, const request_t *request, uint64_t revision,
                 const reply_t *got, reply_t *out);
+
+int model_compare(slice_t a, slice_t b); /* the order of keys */
 
 bool model_lease_held(const model_t *self, uint64_t id);    /* now */
 bool model_lease_granted(const model_t *self, uint64_t id); /* ever */

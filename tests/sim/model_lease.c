@@ -34,42 +34,52 @@ static void lease_told(uint64_t id, const model_lease_t *lease, reply_t *out) {
     out->ttl_ms = lease->ttl_ms;
 }
 
-static void lease_grant(model_t *self, uint64_t ttl_ms, uint64_t time_ms, reply_t *out) {
+uint64_t model_lease_add(model_t *self, uint64_t ttl_ms) {
     self->leases = array_room(self->leases, &self->lease_capacity, self->lease_count + 1,
                               sizeof *self->leases);
-    model_lease_t *lease = &self->leases[self->lease_count++];
-    *lease = (model_lease_t){.held = true, .ttl_ms = ttl_ms, .due_ms = time_ms + ttl_ms};
-    lease_told(self->lease_count, lease, out);
+    self->leases[self->lease_count++] =
+        (model_lease_t){.held = true, .ttl_ms = ttl_ms, .due_ms = self->time_ms + ttl_ms};
+    return self->lease_count;
 }
 
-rpc_code_t model_lease_write(model_t *self, const request_t *request, uint64_t time_ms,
-                             reply_t *out) {
-    model_lease_t *lease = lease_find(self, request->lease);
-    switch (request->method) {
-    case METHOD_LEASE_GRANT:
-        lease_grant(self, request->ttl_ms, time_ms, out);
-        return RPC_OK;
-    case METHOD_LEASE_KEEPALIVE:
-        if (!lease)
-            return RPC_LEASE_NOT_FOUND;
-        lease->due_ms = time_ms + lease->ttl_ms;
-        lease->renewals++;
-        lease_told(request->lease, lease, out);
-        return RPC_OK;
-    default:
-        keys_remove(self, request->lease, CHANGE_DELETE);
-        if (lease)
-            lease->held = false;
+void model_lease_end(model_t *self, uint64_t id, change_type_t type) {
+    model_lease_t *lease = lease_find(self, id);
+    if (lease && lease->lock)
+        model_lock_end(self, lease->lock, lease->taken, type);
+    keys_remove(self, id, type);
+    if (!lease)
+        return;                        /* of a trusting model */
+    self->leases[id - 1].held = false; /* what waited may have got one: they may have moved */
+    self->ended =
+        array_room(self->ended, &self->ended_capacity, self->ended_count + 1, sizeof *self->ended);
+    self->ended[self->ended_count++] = id;
+}
+
+rpc_code_t model_lease_write(model_t *self, const request_t *request, reply_t *out) {
+    uint64_t id = request->lease;
+    if (request->method == METHOD_LEASE_GRANT)
+        id = model_lease_add(self, request->ttl_ms);
+    else if (!model_lease_held(self, id))
+        return RPC_LEASE_NOT_FOUND;
+    if (request->method == METHOD_LEASE_REVOKE) {
+        model_lease_end(self, id, CHANGE_DELETE);
         out->fields = REPLY_REVISION;
         out->revision = self->revision + model_changed(self);
         return RPC_OK;
     }
+    model_lease_t *lease = lease_find(self, id);
+    if (!lease)
+        return RPC_LEASE_NOT_FOUND;
+    if (request->method == METHOD_LEASE_KEEPALIVE) {
+        lease->due_ms = self->time_ms + lease->ttl_ms;
+        lease->renewals++;
+    }
+    lease_told(id, lease, out);
+    return RPC_OK;
 }
 
-void model_lease_expire(model_t *self, uint64_t id, uint64_t renewals, uint64_t time_ms) {
+void model_lease_expire(model_t *self, uint64_t id, uint64_t renewals) {
     model_lease_t *lease = lease_find(self, id);
-    if (!lease || lease->renewals != renewals || lease->due_ms > time_ms)
-        return;
-    keys_remove(self, id, CHANGE_EXPIRE);
-    lease->held = false;
+    if (lease && lease->renewals == renewals && lease->due_ms <= self->time_ms)
+        model_lease_end(self, id, CHANGE_EXPIRE);
 }

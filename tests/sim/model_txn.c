@@ -48,26 +48,26 @@ static bool compares_hold(const model_t *self, slice_t compares) {
 }
 
 static rpc_code_t operation_do(model_t *self, const request_t *operation, payload_t *owner,
-                               uint64_t time_ms, reply_t *out) {
+                               reply_t *out) {
     *out = (reply_t){0};
     if (method_kind(operation->method) == METHOD_KIND_WRITE)
-        return model_write_do(self, operation, owner, time_ms, out);
+        return model_write_do(self, operation, owner, out);
     model_read_now(self, operation, out);
     return out->code;
 }
 
-rpc_code_t model_txn(model_t *self, const request_t *request, payload_t *owner, uint64_t time_ms,
-                     reply_t *out) {
+rpc_code_t model_txn(model_t *self, const request_t *request, payload_t *owner, reply_t *out) {
     txn_list_t list;
     request_t operation;
     bool succeeded = compares_hold(self, request->compares);
+    self->fence_token = request->has_fence ? request->fence_token : 0;
     if (txn_list_open(&list, succeeded ? request->then : request->otherwise) != 0)
         return RPC_INVALID_ARGUMENT;
     while (txn_operation_next(&list, &operation) == 1) {
         reply_t result;
-        rpc_code_t code = operation_do(self, &operation, owner, time_ms, &result);
+        rpc_code_t code = operation_do(self, &operation, owner, &result);
         if (code) {
-            model_revision_drop(self);
+            model_command_drop(self);
             return code;
         }
         out->digest = reply_result(out->digest, &result);

@@ -35,9 +35,12 @@ uint64_t replay_revision_at(const replay_t *self, uint64_t index);
 /* What became of a request. */
 typedef struct replayed {
     uint64_t index;    /* of its entry; 0: it is not in the log, or its block did not count */
+    uint64_t answered; /* index of the entry that gave its answer; 0: it waits for a lock */
+    bool waited;       /* for a lock: its answer is not of its own entry */
     uint64_t place;    /* counts all commands that were applied */
     bool repeated;     /* answered by the session of an earlier request */
     bool changed;      /* it made a revision */
+    bool handed_back;  /* a transaction: refused after it had handed on a lock */
     uint64_t revision; /* of the store after it */
     reply_t answer;
 } replayed_t;

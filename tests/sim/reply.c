@@ -108,6 +108,7 @@ static const struct {
     {"id", REPLY_ID, offsetof(reply_t, id)},
     {"keys", REPLY_KEYS, offsetof(reply_t, keys)},
     {"granted_ms", REPLY_GRANTED_MS, offsetof(reply_t, granted_ms)},
+    {"token", REPLY_TOKEN, offsetof(reply_t, token)},
 };
 
 static bool number_read(unpack_t *in, slice_t name, reply_t *out) {

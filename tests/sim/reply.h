@@ -34,14 +34,15 @@ enum {
     REPLY_SUCCEEDED = 1u << 15,
     REPLY_RESULTS = 1u << 16,
     REPLY_KEYS = 1u << 17,
-    REPLY_GRANTED_MS = 1u << 18
+    REPLY_GRANTED_MS = 1u << 18,
+    REPLY_TOKEN = 1u << 19
 };
 
 typedef struct reply {
     uint32_t msgid;
     rpc_code_t code;
     unsigned fields;
-    uint64_t revision, index, deleted, count, ttl_ms, lease, node, id, keys, granted_ms;
+    uint64_t revision, index, deleted, count, ttl_ms, lease, node, id, keys, granted_ms, token;
     bool exists, more, succeeded;
     size_t pairs;
     size_t bytes;    /* keys and values in `pairs`, without what encodes them */

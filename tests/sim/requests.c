@@ -71,7 +71,7 @@ void requests_learn(requests_t *self, slice_t key, uint64_t index) {
 }
 
 void requests_init(requests_t *self) {
-    *self = (requests_t){.large_in_1000 = 2, .ttl_in_1000 = 100};
+    *self = (requests_t){.large_in_1000 = 2, .ttl_in_1000 = 100, .fence_in_1000 = 60};
     self->scratch = array_new(1, REQUEST_VALUE_BYTES);
 }
 
@@ -111,9 +111,26 @@ static void previous_pick(requests_t *self, stream_t *random, unsigned key, requ
     out->previous = out->has_previous ? guess : 0;
 }
 
+/* Keys that are hot, and some in a directory of many. */
+static slice_t lock_key(unsigned number) {
+    static const unsigned keys[REQUEST_LOCKS] = {2, 5, 18, 19};
+    return key_of(keys[number]);
+}
+
 static uint64_t lease_pick(const requests_t *self, stream_t *random) {
     uint64_t lease = self->leases[stream_range(random, 0, REQUEST_LEASES)];
     return lease && stream_chance(random, 950) ? lease : stream_range(random, 1, 1000);
+}
+
+void requests_fence(const requests_t *self, stream_t *random, request_t *out) {
+    size_t at = stream_range(random, 0, REQUEST_FENCES);
+    out->has_fence = true;
+    out->fence_key = lock_key(self->fences[at].lock);
+    out->fence_token = self->fences[at].token;
+    bool keyed = out->method == METHOD_PUT || out->method == METHOD_DELETE ||
+                 out->method == METHOD_ATOMIC_PUT || out->method == METHOD_ATOMIC_DELETE;
+    if (keyed && stream_chance(random, 500))
+        out->key = out->fence_key;
 }
 
 /* A write of one key, or of a directory. */
@@ -185,10 +202,13 @@ static void operations_make(requests_t *self, stream_t *random, uint32_t msgid, 
     pack_array(out, count);
     for (size_t i = 0; i < count; i++) {
         request_t operation;
-        if (stream_chance(random, 700))
+        bool writes = stream_chance(random, 700);
+        if (writes)
             key_write(self, random, msgid, &operation);
         else
             operation_read(random, &operation);
+        if (writes && stream_chance(random, 2 * self->fence_in_1000))
+            requests_fence(self, random, &operation);
         pack_array(out, 2);
         request_call_encode(&operation, out);
     }
@@ -209,7 +229,39 @@ static void txn_make(requests_t *self, stream_t *random, uint32_t msgid, request
                        .otherwise = {self->otherwise.data, self->otherwise.size}};
 }
 
-void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+void requests_learn_lock(requests_t *self, slice_t key, uint64_t token) {
+    for (unsigned i = 0; i < REQUEST_LOCKS; i++) {
+        slice_t known = lock_key(i);
+        if (known.size != key.size || memcmp(known.data, key.data, key.size) != 0)
+            continue;
+        self->fences[self->fence_next].lock = i;
+        self->fences[self->fence_next].token = token;
+        self->fence_next = (self->fence_next + 1) % REQUEST_FENCES;
+    }
+}
+
+void requests_lock(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    *out = (request_t){.msgid = msgid,
+                       .method = METHOD_LOCK,
+                       .key = lock_key((unsigned) stream_range(random, 0, REQUEST_LOCKS)),
+                       .ttl_ms = stream_range(random, 200, 2500),
+                       .has_value = stream_chance(random, 500),
+                       .has_wait = stream_chance(random, 600)};
+    if (stream_chance(random, 250)) {
+        size_t at = stream_range(random, 0, REQUEST_FENCES);
+        *out = (request_t){.msgid = msgid,
+                           .method = METHOD_UNLOCK,
+                           .key = lock_key(self->fences[at].lock),
+                           .token = self->fences[at].token};
+        return;
+    }
+    if (out->has_value)
+        out->value = value_make(self, random, msgid);
+    if (out->has_wait && stream_chance(random, 600))
+        out->wait_ms = stream_range(random, 1, 3000);
+}
+
+static void write_make(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
     uint64_t draw = stream_range(random, 0, 1000);
     if (draw < 120) {
         txn_make(self, random, msgid, out);
@@ -224,6 +276,12 @@ void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_
     } else {
         key_write(self, random, msgid, out);
     }
+}
+
+void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_t *out) {
+    write_make(self, random, msgid, out);
+    if (stream_chance(random, self->fence_in_1000))
+        requests_fence(self, random, out);
 }
 
 static void page_pick(stream_t *random, request_t *out) {
@@ -273,12 +331,16 @@ static void options_encode(const request_t *request, buffer_t *out) {
                              {"keys_only", request->keys_only},
                              {"count_only", request->count_only},
                              {"reverse", request->reverse}};
-    const field_t numbers[] = {{"limit", request->limit}, {"ttl_ms", request->ttl_ms},
-                               {"lease", request->lease}, {"seq", request->seq},
-                               {"from", request->from},   {"wait_ms", request->wait_ms}};
+    const field_t numbers[] = {{"limit", request->limit},
+                               {"ttl_ms", request->ttl_ms},
+                               {"lease", request->lease},
+                               {"seq", request->seq},
+                               {"from", request->from}};
+    const bool waits = request->has_wait || request->wait_ms;
     const size_t flag_count = sizeof flags / sizeof *flags;
     const size_t number_count = sizeof numbers / sizeof *numbers;
-    size_t count = (size_t) request->has_after + (request->client.size != 0);
+    size_t count = (size_t) request->has_after + (request->client.size != 0) + waits +
+                   request->has_fence + request->has_value;
     for (size_t i = 0; i < flag_count; i++)
         count += flags[i].number != 0;
     for (size_t i = 0; i < number_count; i++)
@@ -302,6 +364,20 @@ static void options_encode(const request_t *request, buffer_t *out) {
         pack_str(out, "after");
         pack_key(out, request->after.data, request->after.size);
     }
+    if (waits) {
+        pack_str(out, "wait_ms");
+        pack_uint(out, request->wait_ms);
+    }
+    if (request->has_value) {
+        pack_str(out, "value");
+        pack_bin(out, request->value.data, request->value.size);
+    }
+    if (request->has_fence) {
+        pack_str(out, "fence");
+        pack_array(out, 2);
+        pack_key(out, request->fence_key.data, request->fence_key.size);
+        pack_uint(out, request->fence_token);
+    }
     if (request->client.size) {
         pack_str(out, "client");
         pack_bin(out, request->client.data, request->client.size);
@@ -320,6 +396,7 @@ static bool keyed(method_t method) {
     case METHOD_LEASE_REVOKE:
     case METHOD_LEASE_GET:
     case METHOD_WATCH_CANCEL:
+    case METHOD_LOCK_CANCEL:
         return false;
     default:
         return true;
@@ -347,11 +424,14 @@ static size_t key_params_encode(const request_t *request, buffer_t *out) {
         pack_key(out, request->end.data, request->end.size);
     if (valued)
         pack_bin(out, request->value.data, request->value.size);
+    if (method == METHOD_UNLOCK)
+        pack_uint(out, request->token);
     if (compared && request->has_previous)
         pack_uint(out, request->previous);
     else if (compared)
         pack_nil(out);
-    return (size_t) 1 + (method == METHOD_RANGE) + valued + compared;
+    bool second = method == METHOD_RANGE || method == METHOD_UNLOCK || valued;
+    return (size_t) 1 + second + compared;
 }
 
 void request_call_encode(const request_t *request, buffer_t *out) {
@@ -364,6 +444,9 @@ void request_call_encode(const request_t *request, buffer_t *out) {
         count = key_params_encode(request, &params);
     } else if (request->method == METHOD_WATCH_CANCEL) {
         pack_uint(&params, request->watch);
+        count = 1;
+    } else if (request->method == METHOD_LOCK_CANCEL) {
+        pack_uint(&params, request->target);
         count = 1;
     } else if (request->method >= METHOD_LEASE_GRANT && request->method <= METHOD_LEASE_REVOKE) {
         count = lease_params_encode(request, &params);

@@ -11,14 +11,22 @@
 
 #define REQUEST_KEYS 40u
 #define REQUEST_LEASES 6u
+#define REQUEST_LOCKS 4u                 /* keys that are locked now and then */
+#define REQUEST_FENCES 4u                /* tokens that are remembered */
 #define REQUEST_VALUE_BYTES (256u << 10) /* the largest value made */
 
 typedef struct requests {
     unsigned large_in_1000; /* values of some ten to some hundred kilobytes */
     unsigned ttl_in_1000;
+    unsigned fence_in_1000;
     uint64_t seen[REQUEST_KEYS];
     uint64_t leases[REQUEST_LEASES]; /* granted last; 0: none */
     size_t lease_next;
+    struct {
+        unsigned lock;
+        uint64_t token;       /* 0: none */
+    } fences[REQUEST_FENCES]; /* granted last */
+    size_t fence_next;
     buffer_t compares, then, otherwise; /* of the last transaction */
     uint8_t *scratch;                   /* a large value */
 } requests_t;
@@ -31,6 +39,14 @@ void requests_write(requests_t *self, stream_t *random, uint32_t msgid, request_
 void requests_read(requests_t *self, stream_t *random, uint32_t msgid, request_t *out);
 /* An answer told that `key` was changed at `index`. */
 void requests_learn(requests_t *self, slice_t key, uint64_t index);
+
+/* A lock request for some lock, or an unlock with some token that was granted lately. */
+void requests_lock(requests_t *self, stream_t *random, uint32_t msgid, request_t *out);
+/* Gives a request the fence of some lock that was granted lately; a write of one key may become one
+ * of the lock's. */
+void requests_fence(const requests_t *self, stream_t *random, request_t *out);
+/* An answer told that `key` was granted under `token`. */
+void requests_learn_lock(requests_t *self, slice_t key, uint64_t token);
 
 /* An answer told of a lease. */
 void requests_learn_lease(requests_t *self, uint64_t lease);

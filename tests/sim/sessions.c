@@ -25,10 +25,20 @@ typedef struct client {
     size_t count, capacity;
 } client_t;
 
+/* A request that waits for a lock. */
+typedef struct waiting {
+    uint64_t waiter;
+    uint8_t name[LIMIT_CLIENT_ID_BYTES];
+    size_t name_size;
+    uint64_t seq, arguments;
+} waiting_t;
+
 struct sessions {
     client_t
         *clients; /* shorter names first, then by bytes: who goes first of equally silent ones */
     size_t count, capacity;
+    waiting_t *waiting;
+    size_t waiting_count, waiting_capacity;
     uint64_t sweep_ms; /* nobody is silent for long before this */
 };
 
@@ -43,6 +53,7 @@ void sessions_free(sessions_t **self_p) {
     for (size_t i = 0; i < self->count; i++)
         free(self->clients[i].kept);
     free(self->clients);
+    free(self->waiting);
     free(self);
     *self_p = NULL;
 }
@@ -91,7 +102,11 @@ static uint64_t arguments_hash(const request_t *request) {
                                 request->ttl_ms,
                                 request->lease,
                                 request->has_fence,
-                                request->has_fence ? request->fence_token : 0};
+                                request->has_fence ? request->fence_token : 0,
+                                request->has_value,
+                                request->has_wait,
+                                request->wait_ms,
+                                request->token};
     uint64_t hash = 0;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         hash = reply_mix(hash, numbers[i]);
@@ -110,8 +125,29 @@ static void client_use(sessions_t *self, client_t *client, uint64_t time_ms) {
         self->sweep_ms = silent_ms;
 }
 
-bool sessions_begin(sessions_t *self, const request_t *request, uint64_t time_ms, reply_t *out) {
+/* Does a request with this client and seq wait? Then it is joined, or refused. */
+static bool waiting_join(const sessions_t *self, const request_t *request, reply_t *out,
+                         uint64_t *waiter) {
+    for (size_t i = 0; i < self->waiting_count; i++) {
+        const waiting_t *waiting = &self->waiting[i];
+        if (waiting->seq != request->seq || waiting->name_size != request->client.size ||
+            memcmp(waiting->name, request->client.data, waiting->name_size) != 0)
+            continue;
+        if (waiting->arguments == arguments_hash(request))
+            *waiter = waiting->waiter;
+        else
+            *out = (reply_t){.msgid = request->msgid, .code = RPC_INVALID_ARGUMENT};
+        return true;
+    }
+    return false;
+}
+
+bool sessions_begin(sessions_t *self, const request_t *request, uint64_t time_ms, reply_t *out,
+                    uint64_t *waiter) {
     bool found;
+    *waiter = 0;
+    if (waiting_join(self, request, out, waiter))
+        return true;
     size_t at = client_seek(self, request->client, &found);
     if (!found)
         return false;
@@ -137,19 +173,51 @@ static void lowest_forget(client_t *client) {
     memmove(client->kept, client->kept + 1, client->count * sizeof *client->kept);
 }
 
-void sessions_keep(sessions_t *self, const request_t *request, uint64_t time_ms,
-                   const reply_t *answer) {
-    client_t *client = client_make(self, request->client);
-    size_t place = kept_seek(client, request->seq);
+static void answer_keep(sessions_t *self, slice_t name, uint64_t time_ms, const kept_t *kept) {
+    client_t *client = client_make(self, name);
+    size_t place = kept_seek(client, kept->seq);
     client->kept =
         array_room(client->kept, &client->capacity, client->count + 1, sizeof *client->kept);
     memmove(client->kept + place + 1, client->kept + place,
             (client->count - place) * sizeof *client->kept);
-    client->kept[place] = (kept_t){request->seq, arguments_hash(request), *answer};
+    client->kept[place] = *kept;
     client->count++;
     if (client->count > KEPT_ANSWERS)
         lowest_forget(client);
     client_use(self, client, time_ms);
+}
+
+void sessions_keep(sessions_t *self, const request_t *request, uint64_t time_ms,
+                   const reply_t *answer) {
+    kept_t kept = {request->seq, arguments_hash(request), *answer};
+    answer_keep(self, request->client, time_ms, &kept);
+}
+
+void sessions_wait(sessions_t *self, const request_t *request, uint64_t waiter) {
+    self->waiting = array_room(self->waiting, &self->waiting_capacity, self->waiting_count + 1,
+                               sizeof *self->waiting);
+    waiting_t *waiting = &self->waiting[self->waiting_count++];
+    *waiting = (waiting_t){.waiter = waiter,
+                           .name_size = request->client.size,
+                           .seq = request->seq,
+                           .arguments = arguments_hash(request)};
+    memcpy(waiting->name, request->client.data, request->client.size);
+}
+
+void sessions_settle(sessions_t *self, uint64_t waiter, uint64_t time_ms, const reply_t *answer) {
+    size_t at = 0;
+    bool found;
+    while (at < self->waiting_count && self->waiting[at].waiter != waiter)
+        at++;
+    if (at == self->waiting_count)
+        return;
+    waiting_t waiting = self->waiting[at];
+    self->waiting[at] = self->waiting[--self->waiting_count];
+    slice_t name = {waiting.name, waiting.name_size};
+    size_t place = client_seek(self, name, &found);
+    kept_t kept = {waiting.seq, waiting.arguments, *answer};
+    if (!found || waiting.seq > self->clients[place].floor)
+        answer_keep(self, name, time_ms, &kept);
 }
 
 void sessions_sweep(sessions_t *self, uint64_t time_ms) {

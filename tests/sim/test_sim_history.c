@@ -316,6 +316,132 @@ static void test_order_of_a_connection(void **state) {
     expect(self, "order");
 }
 
+/* ---- locks ---- */
+
+static uint32_t lock(bench_t *self, const char *key, bool once) {
+    return ask(
+        self, &here,
+        (request_t){.method = METHOD_LOCK, .key = text(key), .ttl_ms = 1000, .has_wait = once});
+}
+
+static uint32_t unlock(bench_t *self, const char *key, uint64_t token) {
+    return ask(self, &here, (request_t){.method = METHOD_UNLOCK, .key = text(key), .token = token});
+}
+
+static void lock_answer(bench_t *self, uint32_t msgid, uint64_t token, uint64_t revision) {
+    success(self, msgid, 3);
+    number(self, "token", token);
+    number(self, "lease", token);
+    number(self, "revision", revision);
+    answer(self, &here);
+}
+
+static void unlock_answer(bench_t *self, uint32_t msgid, uint64_t revision) {
+    success(self, msgid, 1);
+    number(self, "revision", revision);
+    answer(self, &here);
+}
+
+/* The first holds it, the second waits for it, and is granted it by the unlock of the first. */
+static void test_lock_handed_on(void **state) {
+    bench_t *self = *state;
+    uint32_t first = lock(self, "l", false), second = lock(self, "l", false);
+    uint32_t third = lock(self, "l", true), end = unlock(self, "l", 1);
+    commit(self, first);
+    commit(self, second);
+    commit(self, third);
+    lock_answer(self, first, 1, 1);
+    refusal(self, third, RPC_CANNOT_LOCK);
+    commit(self, end);
+    lock_answer(self, second, 2, 2);
+    unlock_answer(self, end, 2);
+    history_finish(self->history);
+    expect(self, NULL);
+}
+
+static void test_granted_while_another_holds_it(void **state) {
+    bench_t *self = *state;
+    uint32_t first = lock(self, "l", false), second = lock(self, "l", false);
+    commit(self, first);
+    commit(self, second);
+    lock_answer(self, first, 1, 1);
+    lock_answer(self, second, 2, 2);
+    expect(self, "exact answers");
+}
+
+/* Each answer alone may be what the log says; together they cannot be. */
+static void test_done_under_an_old_token(void **state) {
+    bench_t *self = *state;
+    uint32_t first = lock(self, "l", true), end = unlock(self, "l", 1);
+    uint32_t second = lock(self, "l", true);
+    commit(self, first);
+    commit(self, end);
+    commit(self, second);
+    lock_answer(self, first, 1, 1);
+    unlock_answer(self, end, 2);
+    lock_answer(self, second, 2, 3);
+    expect(self, NULL);
+    uint32_t write = ask(self, &here,
+                         (request_t){.method = METHOD_PUT,
+                                     .key = text("k"),
+                                     .value = text("v"),
+                                     .has_fence = true,
+                                     .fence_key = text("l"),
+                                     .fence_token = 1});
+    commit(self, write);
+    put_answer(self, write, 4);
+    self->violated = NULL; /* that it is not what the log says is known already */
+    history_finish(self->history);
+    expect(self, "mutual exclusion");
+}
+
+static void test_a_token_twice(void **state) {
+    bench_t *self = *state;
+    uint32_t first = lock(self, "l", true), second = lock(self, "l", true);
+    commit(self, first);
+    commit(self, second);
+    lock_answer(self, first, 1, 1);
+    lock_answer(self, second, 1, 1);
+    self->violated = NULL;
+    history_finish(self->history);
+    expect(self, "mutual exclusion");
+}
+
+/* It is granted, and its gateway does not tell it for long. */
+static void test_granted_and_not_told(void **state) {
+    bench_t *self = *state;
+    station_t later = here;
+    commit(self, lock(self, "l", false));
+    later.awake_ms = 90000;
+    history_overdue(self->history, &later);
+    expect(self, NULL); /* from now on it is due */
+    later.awake_ms += HISTORY_LOCK_CHECK_MS + HISTORY_ANSWER_MS;
+    history_overdue(self->history, &later);
+    expect(self, NULL);
+    later.awake_ms += HISTORY_WAY_MS + 1;
+    history_overdue(self->history, &later);
+    expect(self, "answered in time");
+}
+
+static void test_cancelled_and_not_told(void **state) {
+    bench_t *self = *state;
+    station_t later = here;
+    commit(self, lock(self, "l", true));
+    history_broken(self->history, here.connection);
+    commit(self, lock(self, "l", false));
+    later.awake_ms = 90000;
+    history_overdue(self->history, &later);
+    uint32_t cancel = ask(self, &later, (request_t){.method = METHOD_LOCK_CANCEL, .target = 2});
+    success(self, cancel, 0);
+    answer(self, &later);
+    later.awake_ms += HISTORY_ANSWER_MS;
+    history_overdue(self->history, &later);
+    expect(self, NULL);
+    later.awake_ms += HISTORY_WAY_MS + 1;
+    history_overdue(self->history, &later);
+    expect(self, "answered in time");
+}
+
 static void test_wrong_request(void **state) {
     bench_t *self = *state;
     payload_t *payload = payload_copy("", 0);
@@ -408,6 +534,12 @@ int main(void) {
         TEST(test_unavailable_and_committed_later),
         TEST(test_late_answer),
         TEST(test_order_of_a_connection),
+        TEST(test_lock_handed_on),
+        TEST(test_granted_while_another_holds_it),
+        TEST(test_done_under_an_old_token),
+        TEST(test_a_token_twice),
+        TEST(test_granted_and_not_told),
+        TEST(test_cancelled_and_not_told),
         TEST(test_wrong_request),
         TEST(test_watch),
     };

@@ -40,7 +40,7 @@ static void book_clear(book_t *self) {
 }
 
 static bool book_check(const book_t *self, linear_result_t *result) {
-    linear_check(self->ops, self->count, result);
+    linear_check(self->ops, self->count, NULL, result);
     return result->linearizable;
 }
 

@@ -25,6 +25,12 @@ typedef struct bench {
     uint32_t msgid;
     const char *failed; /* check that the replay found violated */
     buffer_t bytes, command;
+    struct {
+        slice_t key; /* static; size 0: not a new lock */
+        uint64_t waiter;
+    } * locks;                 /* by msgid */
+    uint64_t waiters;          /* the highest number so far */
+    size_t granted;            /* to those that had waited */
     payload_t *repeatable[16]; /* commands with client and seq, to be sent again */
 } bench_t;
 
@@ -34,9 +40,11 @@ static void bench_fail(void *hint, const char *check, const char *text) {
     self->failed = check;
 }
 
-static void bench_open(bench_t *self, uint64_t seed) {
+static void bench_open(bench_t *self, uint64_t seed, size_t steps) {
     *self = (bench_t){.random = stream_new(seed, 1), .boot = 5, .time_ms = 1000};
+    self->locks = array_new(steps * COMMANDS_MAX + 1, sizeof *self->locks);
     requests_init(&self->requests);
+    self->requests.fence_in_1000 = 300;
     kv_t *kv;
     assert_int_equal(kv_memory_open(&kv), 0);
     assert_int_equal(state_open(&self->state, &kv), 0);
@@ -49,6 +57,7 @@ static void bench_close(bench_t *self) {
     requests_clear(&self->requests);
     buffer_free(&self->bytes);
     buffer_free(&self->command);
+    free(self->locks);
     for (size_t i = 0; i < 16; i++)
         payload_unref(&self->repeatable[i]);
 }
@@ -82,7 +91,12 @@ static void command_make(bench_t *self) {
         request_encode(&request, &self->command);
         return;
     }
-    requests_write(&self->requests, &self->random, ++self->msgid, &request);
+    if (stream_chance(&self->random, 150)) {
+        requests_lock(&self->requests, &self->random, ++self->msgid, &request);
+        self->locks[self->msgid].key = request.key;
+    } else {
+        requests_write(&self->requests, &self->random, ++self->msgid, &request);
+    }
     if (stream_chance(&self->random, 400)) {
         const char *client = clients[stream_range(&self->random, 0, 4)];
         request.client = (slice_t){(const uint8_t *) client, strlen(client)};
@@ -93,6 +107,18 @@ static void command_make(bench_t *self) {
         return;
     payload_unref(&self->repeatable[place]);
     self->repeatable[place] = payload_copy(self->command.data, self->command.size);
+}
+
+/* Some that wait do so no longer; or what became of them is asked. */
+static void waits_add(bench_t *self) {
+    size_t count = stream_range(&self->random, 1, 4);
+    buffer_reset(&self->command);
+    wait_begin(&self->command, stream_chance(&self->random, 500) ? WAIT_CANCEL : WAIT_RESUME,
+               count);
+    for (size_t i = 0; i < count; i++)
+        wait_add(&self->command,
+                 self->waiters + 2 - stream_range(&self->random, 0, 12) % (self->waiters + 2));
+    block_add(&self->bytes, (slice_t){self->command.data, self->command.size});
 }
 
 /* What the state answered equals what the replay expects. */
@@ -108,7 +134,38 @@ static void outcome_compare(bench_t *self, uint32_t msgid, slice_t outcome) {
         fail_msg("request %u: %s differs", msgid, differs);
     if (got.fields == (REPLY_LEASE | REPLY_TTL_MS))
         requests_learn_lease(&self->requests, got.lease);
+    if (got.fields & REPLY_TOKEN)
+        requests_learn_lock(&self->requests, self->locks[msgid].key, got.token);
     buffer_free(&response);
+}
+
+/* The request waits, in both. */
+static void waiting_compare(bench_t *self, uint32_t msgid, uint64_t waiter) {
+    const replayed_t *replayed = replay_find(self->replay, msgid);
+    assert_non_null(replayed);
+    assert_true(replayed->waited);
+    self->locks[msgid].waiter = waiter;
+    if (waiter > self->waiters)
+        self->waiters = waiter;
+}
+
+/* What those that waited were told. */
+static void settled_compare(bench_t *self, const state_applied_t *applied) {
+    batch_t batch = {0};
+    buffer_t bytes = {0};
+    uint64_t waiter;
+    slice_t outcome;
+    batch_begin(&bytes, applied->settled_count);
+    if (applied->settled_count)
+        buffer_append(&bytes, applied->settled->data, applied->settled->size);
+    assert_int_equal(batch_open(&batch, (slice_t){bytes.data, bytes.size}), 0);
+    while (batch_next(&batch, &waiter, &outcome) == 1)
+        for (uint32_t msgid = 1; outcome.size && msgid <= self->msgid; msgid++)
+            if (self->locks[msgid].waiter == waiter) {
+                outcome_compare(self, msgid, outcome);
+                self->granted++;
+            }
+    buffer_free(&bytes);
 }
 
 static void block_step(bench_t *self) {
@@ -121,13 +178,17 @@ static void block_step(bench_t *self) {
     }
     uint64_t seq = old && self->seq > 1 ? self->seq - 1 : self->seq + 1;
     uint64_t prev = stream_chance(&self->random, 30) ? seq + 3 : self->seq;
-    block_begin(&self->bytes, 7, self->boot, seq, prev, count);
+    bool waits = stream_chance(&self->random, 100);
+    block_begin(&self->bytes, 7, self->boot, seq, prev, count + waits);
     for (size_t i = 0; i < count; i++) {
         command_make(self);
         block_add(&self->bytes, (slice_t){self->command.data, self->command.size});
     }
+    if (waits)
+        waits_add(self);
     state_applied_t applied;
     entry_feed(self, ENTRY_BLOCK, &applied);
+    settled_compare(self, &applied);
     assert_int_equal(replay_find(self->replay, first) == NULL, applied.skipped);
     if (applied.skipped)
         return;
@@ -137,8 +198,13 @@ static void block_step(bench_t *self) {
     slice_t outcome;
     assert_int_equal(batch_open(&batch, (slice_t){applied.results->data, applied.results->size}),
                      0);
-    for (uint32_t msgid = first; batch_next(&batch, &token, &outcome) == 1; msgid++)
-        outcome_compare(self, msgid, outcome);
+    for (uint32_t msgid = first; msgid <= self->msgid && batch_next(&batch, &token, &outcome) == 1;
+         msgid++) {
+        if (token)
+            waiting_compare(self, msgid, token);
+        else
+            outcome_compare(self, msgid, outcome);
+    }
 }
 
 static void expiry_step(bench_t *self) {
@@ -150,6 +216,7 @@ static void expiry_step(bench_t *self) {
         self->time_ms = due_ms;
     assert_int_equal(state_expire_block(self->state, self->time_ms, &self->bytes, &count), 0);
     entry_feed(self, ENTRY_BLOCK, &applied);
+    settled_compare(self, &applied);
 }
 
 /* A read of the state as it is; the model must give the same, and go on giving it later. */
@@ -197,7 +264,7 @@ static void read_step(bench_t *self, past_read_t *past) {
 static void run(uint64_t seed, size_t steps, unsigned large_in_1000) {
     bench_t bench;
     past_read_t past[64] = {0};
-    bench_open(&bench, seed);
+    bench_open(&bench, seed, steps);
     bench.requests.large_in_1000 = large_in_1000;
     for (size_t i = 0; i < steps; i++) {
         bench.time_ms += stream_range(&bench.random, 0, 400);
@@ -214,6 +281,7 @@ static void run(uint64_t seed, size_t steps, unsigned large_in_1000) {
         else
             read_step(&bench, &past[i % 64]);
     }
+    assert_true(bench.granted > 0);
     for (size_t i = 0; i < 64; i++) {
         if (past[i].payload)
             past_compare(&bench, &past[i]);
@@ -279,7 +347,7 @@ static void test_undo(void **state) {
 static void test_request_applied_twice(void **state) {
     (void) state;
     bench_t bench;
-    bench_open(&bench, 1);
+    bench_open(&bench, 1, 2);
     for (uint64_t seq = 1; seq <= 2; seq++) {
         request_t request = {.msgid = 9,
                              .method = METHOD_PUT,

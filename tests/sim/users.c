@@ -63,6 +63,8 @@ static void link_received(void *hint, uint64_t connection, slice_t payload) {
         requests_learn(&users->requests, operation->request.key, operation->reply.index);
     if (operation->request.method == METHOD_LEASE_GRANT && operation->reply.code == RPC_OK)
         requests_learn_lease(&users->requests, operation->reply.lease);
+    if (operation->reply.fields & REPLY_TOKEN)
+        requests_learn_lock(&users->requests, operation->request.key, operation->reply.token);
     user_answered(self, &ended, operation, payload);
 }
 
@@ -112,7 +114,7 @@ bool link_open(link_t *self) {
 static void link_send(link_t *link, uint32_t msgid, uint64_t seq, slice_t bytes) {
     user_t *self = link->user;
     self->flights[self->flight_count++] =
-        (flight_t){msgid, seq, link, world_now_us(self->users->world)};
+        (flight_t){msgid, seq, link, world_now_us(self->users->world), 0};
     world_send(self->users->world, link->connection, bytes);
 }
 
@@ -152,19 +154,30 @@ bool user_room(const user_t *self, size_t count) {
 
 /* ---- waking ---- */
 
+/* Is it of a request that may wait for a lock as long as it takes, or for some time? */
+static bool lock_waits(const users_t *self, const flight_t *flight) {
+    const request_t *request = &history_operation(self->history, flight->msgid)->request;
+    return request->method == METHOD_LOCK && (!request->has_wait || request->wait_ms);
+}
+
 static void link_watch(link_t *self) {
     users_t *users = self->user->users;
-    uint64_t now_us = world_now_us(users->world), oldest_us = now_us;
+    uint64_t now_us = world_now_us(users->world), oldest_us = now_us, impatient_us = now_us;
     for (size_t i = 0; i < self->user->flight_count; i++) {
         const flight_t *flight = &self->user->flights[i];
-        if (flight->link == self && flight->sent_us < oldest_us)
+        if (flight->link != self)
+            continue;
+        if (flight->sent_us < oldest_us)
             oldest_us = flight->sent_us;
+        uint64_t since_us = flight->cancelled_us ? flight->cancelled_us : flight->sent_us;
+        if (since_us < impatient_us && (flight->cancelled_us || !lock_waits(users, flight)))
+            impatient_us = since_us;
     }
     if (!self->connection || now_us < oldest_us + USERS_OVERDUE_US)
         return;
     station_t station = station_of(users, self);
     history_overdue(users->history, &station);
-    if (now_us > oldest_us + USERS_PATIENCE_US)
+    if (now_us > impatient_us + USERS_PATIENCE_US)
         link_close(self);
 }
 
@@ -177,6 +190,8 @@ static void user_wake(void *hint) {
         return;
     if (!users->stopping)
         user_act(self);
+    else if (self->kind == USER_LOCK)
+        user_lock_stop(self);
     uint64_t pause_us = stream_range(&users->random, 1, 2 * users->options.pause_us + 2);
     world_timer(users->world, world_now_us(users->world) + pause_us, user_wake, self);
 }
@@ -235,4 +250,8 @@ void users_finish(users_t *self) {
 
 uint64_t users_operations(const users_t *self) {
     return history_answered(self->history);
+}
+
+history_locks_t users_locks(const users_t *self) {
+    return history_locks(self->history);
 }

@@ -6,6 +6,7 @@
 #ifndef DRAX_TESTS_SIM_USERS_H
 #define DRAX_TESTS_SIM_USERS_H
 
+#include "tests/sim/history.h"
 #include "tests/sim/world.h"
 
 typedef struct users users_t;
@@ -26,6 +27,8 @@ void users_stop(users_t *self);
 bool users_idle(const users_t *self);
 /* The world is whole and quiet again: judges the history (world_fail). */
 void users_finish(users_t *self);
+/* What came of locks. */
+history_locks_t users_locks(const users_t *self);
 /* Operations answered so far. */
 uint64_t users_operations(const users_t *self);
 

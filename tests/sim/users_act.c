@@ -124,10 +124,9 @@ static void session_send(user_t *self, session_request_t *session, link_t *link)
     link_request(link, &request, session->seq);
 }
 
-static void session_begin(user_t *self, session_request_t *session) {
-    request_t request;
+static void session_begin(user_t *self, session_request_t *session, const request_t *fresh) {
     buffer_t bytes = {0};
-    requests_write(&self->users->requests, chance(self), next_msgid(self), &request);
+    request_t request = *fresh;
     request.client = (slice_t){(const uint8_t *) self->client, strlen(self->client)};
     request.seq = session->seq = ++self->seq;
     request_encode(&request, &bytes);
@@ -136,6 +135,18 @@ static void session_begin(user_t *self, session_request_t *session) {
     session_send(self, session, &self->links[0]);
     if (stream_chance(chance(self), 700))
         session_send(self, session, &self->links[1]);
+}
+
+void user_once_send(user_t *self, const request_t *request) {
+    session_request_t *session = &self->session[stream_range(chance(self), 0, USER_SEQS)];
+    if (!session->seq)
+        session_begin(self, session, request);
+}
+
+void user_once_again(user_t *self) {
+    session_request_t *session = &self->session[stream_range(chance(self), 0, USER_SEQS)];
+    if (session->seq && session->attempts < 3)
+        session_send(self, session, &self->links[stream_range(chance(self), 0, USER_LINKS)]);
 }
 
 /* A seq that was answered already, with other arguments: refused. */
@@ -158,10 +169,13 @@ static void once_act(user_t *self) {
             link_close(&self->links[i]);
     session_request_t *session = &self->session[stream_range(chance(self), 0, USER_SEQS)];
     link_t *link = &self->links[stream_range(chance(self), 0, USER_LINKS)];
-    if (!session->seq)
-        session_begin(self, session);
-    else if (!session->attempts || stream_chance(chance(self), 100))
+    request_t request;
+    if (!session->seq) {
+        requests_write(&self->users->requests, chance(self), next_msgid(self), &request);
+        session_begin(self, session, &request);
+    } else if (!session->attempts || stream_chance(chance(self), 100)) {
         session_send(self, session, link);
+    }
     if (self->seq && stream_chance(chance(self), 30))
         seq_misuse(self, stream_range(chance(self), 1, self->seq));
 }
@@ -204,6 +218,9 @@ void user_act(user_t *self) {
     case USER_WATCH:
         user_watch_act(self);
         break;
+    case USER_LOCK:
+        user_lock_act(self);
+        break;
     default:
         mixed_act(self);
     }
@@ -213,6 +230,8 @@ void user_answered(user_t *self, const flight_t *flight, const operation_t *oper
                    slice_t payload) {
     if (self->kind == USER_WATCH)
         user_watch_answered(self, flight, operation, payload);
+    if (self->kind == USER_LOCK)
+        user_lock_answered(self, operation);
     if (flight->seq)
         session_answered(self, flight, operation);
     if (self->kind != USER_PAGES || !operation)
@@ -239,11 +258,23 @@ bool user_idle(const user_t *self) {
     return self->kind != USER_WATCH || user_watch_idle(self);
 }
 
+/* A run has few users, so each draws what it is; the first one changes something in any case. */
+static user_kind_t kind_pick(stream_t *random, unsigned number) {
+    static const struct {
+        user_kind_t kind;
+        unsigned share;
+    } kinds[] = {{USER_MIXED, 350}, {USER_ONCE, 200}, {USER_LOCK, 200}, {USER_PIPELINE, 50},
+                 {USER_WATCH, 120}, {USER_STALE, 30}, {USER_PAGES, 20}, {USER_WRONG, 30}};
+    uint64_t draw = stream_range(random, 0, number ? 1000 : 800);
+    size_t kind = 0;
+    while (draw >= kinds[kind].share)
+        draw -= kinds[kind++].share;
+    return kinds[kind].kind;
+}
+
 void user_init(user_t *self, unsigned number) {
-    static const user_kind_t kinds[] = {USER_MIXED, USER_ONCE,  USER_WATCH, USER_PIPELINE,
-                                        USER_STALE, USER_PAGES, USER_WRONG, USER_ONCE};
     self->number = number;
-    self->kind = kinds[number % (sizeof kinds / sizeof *kinds)];
+    self->kind = kind_pick(chance(self), number);
     snprintf(self->client, sizeof self->client, "user-%u", number);
     user_watch_init(self);
 }

@@ -3,6 +3,7 @@
  *   users.c       life, links, requests on their way
  *   users_act.c   what each kind of user does
  *   users_watch.c users who watch
+ *   users_lock.c  users who lock
  */
 #ifndef DRAX_TESTS_SIM_USERS_INTERNAL_H
 #define DRAX_TESTS_SIM_USERS_INTERNAL_H
@@ -32,6 +33,7 @@ typedef struct flight {
     uint64_t seq; /* 0: not of a session */
     link_t *link;
     uint64_t sent_us;
+    uint64_t cancelled_us; /* a lock: when lock_cancel followed; 0: it did not */
 } flight_t;
 
 /* A request with client and seq, sent until it is answered for good. */
@@ -41,6 +43,12 @@ typedef struct session_request {
     unsigned attempts; /* on their way */
 } session_request_t;
 
+/* A lock that a user believes to hold. */
+typedef struct held {
+    uint32_t msgid; /* of the request that it was granted to */
+    uint64_t token; /* 0: none */
+} held_t;
+
 typedef enum {
     USER_MIXED,    /* one request at a time, of every method */
     USER_PIPELINE, /* many writes on one connection */
@@ -49,6 +57,7 @@ typedef enum {
     USER_PAGES,    /* lists and ranges, page by page */
     USER_WRONG,    /* wrong requests among right ones */
     USER_WATCH,    /* streams of events, and questions that wait for some */
+    USER_LOCK,     /* locks and what is done under them */
     USER_KINDS
 } user_kind_t;
 
@@ -62,6 +71,7 @@ struct user {
     char client[16];
     uint64_t seq;
     session_request_t session[USER_SEQS];
+    held_t held;
     watching_t watching[USER_LINKS]; /* by link */
     buffer_t after;                  /* pages: the last key seen; size 0: from the beginning */
 };
@@ -89,6 +99,12 @@ bool user_room(const user_t *self, size_t count);
 
 /* ---- users_act.c ---- */
 
+/* Sends the request under a {client, seq} of its own, if there is room for one; most are sent
+ * twice. */
+void user_once_send(user_t *self, const request_t *request);
+/* Sends some request that was sent so, and is not answered, once more. */
+void user_once_again(user_t *self);
+
 void user_init(user_t *self, unsigned number);
 void user_clear(user_t *self);
 /* The user wakes up, and may do something. */
@@ -110,5 +126,12 @@ void user_watch_answered(user_t *self, const flight_t *flight, const operation_t
 void user_watch_notified(user_t *self, const link_t *link, slice_t payload);
 void user_watch_broken(user_t *self, const link_t *link);
 bool user_watch_idle(const user_t *self);
+
+/* ---- users_lock.c: the same, of USER_LOCK ---- */
+
+void user_lock_act(user_t *self);
+/* Nothing new is to begin: what waits for a lock is to wait no longer. */
+void user_lock_stop(user_t *self);
+void user_lock_answered(user_t *self, const operation_t *operation);
 
 #endif

@@ -59,13 +59,22 @@ static bool leases_only(const history_t *self, const operation_t *operation) {
     return operation->reply.code == RPC_LEASE_NOT_FOUND;
 }
 
+/* A transaction that was refused for what it found after it had handed on a lock: to whom, only the
+ * log knows. */
+static bool handed_back(const history_t *self, const operation_t *operation) {
+    const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
+    return replayed && replayed->handed_back;
+}
+
 /* Could the operation have had an effect, or tell something? */
 static bool counts(const history_t *self, const operation_t *operation) {
-    method_kind_t kind = method_kind(operation->request.method);
     bool answered = operation->state == OPERATION_ANSWERED;
     method_t method = operation->request.method;
-    if (operation->wrong || method == METHOD_MEMBER_LIST || method == METHOD_WATCH ||
-        method == METHOD_WATCH_TREE || leases_only(self, operation))
+    if (operation->wrong)
+        return false;
+    method_kind_t kind = method_kind(method);
+    if (method == METHOD_MEMBER_LIST || method == METHOD_WATCH || method == METHOD_WATCH_TREE ||
+        leases_only(self, operation) || handed_back(self, operation))
         return false;
     if (kind == METHOD_KIND_READ)
         return !operation->request.stale && answered && stored(operation->reply.code);
@@ -82,8 +91,13 @@ static linear_op_t linear_of(const history_t *self, const operation_t *operation
     if (operation->state != OPERATION_ANSWERED || operation->reply.code == RPC_TIMEOUT)
         op.returned = LINEAR_OPEN;
     const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
-    if (replayed && replayed->changed)
+    if (!replayed)
+        return op;
+    op.waited = replayed->waited;
+    if (replayed->changed)
         op.likely = replayed->revision;
+    if (replayed->changed && model_lock_moved(replay_model(self->replay), replayed->revision))
+        op.followed = replayed->revision;
     return op;
 }
 
@@ -126,6 +140,8 @@ static size_t sessions_merge(history_t *self, linear_op_t *ops, size_t count) {
             last->owner = ops[i].owner;
         }
         last->likely = last->likely ? last->likely : ops[i].likely;
+        last->followed = last->followed ? last->followed : ops[i].followed;
+        last->waited = last->waited || ops[i].waited;
     }
     return merged;
 }
@@ -148,6 +164,7 @@ static linear_op_t expiry_of(const model_t *model, uint64_t revision) {
                       .owner = payload_copy(command.data, command.size),
                       .reply = {.fields = REPLY_REVISION, .revision = revision}};
     op.command = payload_slice(op.owner);
+    op.followed = model_lock_moved(model, revision) ? revision : 0;
     buffer_free(&command);
     return op;
 }
@@ -163,7 +180,7 @@ static void linear_judge(history_t *self) {
     for (size_t i = 0; i < expiry_count; i++)
         ops[count++] = expiry_of(replay_model(self->replay), expiries[i]);
     linear_result_t result;
-    linear_check(ops, count, &result);
+    linear_check(ops, count, replay_model(self->replay), &result);
     self->undecided = result.undecided;
     if (!result.linearizable && !result.undecided) {
         const linear_op_t *blocked = &ops[result.blocked];
@@ -182,5 +199,6 @@ void history_finish(history_t *self) {
         history_violated(self, "answered once", &self->operations[self->waiting[i] - 1],
                          "never answered");
     order_check(self);
+    exclusion_check(self);
     linear_judge(self);
 }

@@ -213,6 +213,11 @@ void run(const schedule_t *schedule, const run_options_t *options, run_result_t 
     out->counts.steps = self->steps;
     out->counts.simulated_us = self->now_us;
     out->counts.operations = users_operations(self->users);
+    history_locks_t locks = users_locks(self->users);
+    out->counts.granted = locks.granted;
+    out->counts.handed_on = locks.handed_on;
+    out->counts.refused = locks.refused;
+    out->counts.fenced = locks.fenced;
     world_clear(self);
     free(self);
 }
