@@ -66,11 +66,20 @@ static config_t members_now(const raft_actor_t *self) {
     return config;
 }
 
+/* Are its addresses in the log other ones than it was started with? */
+static bool has_moved(const raft_actor_t *self) {
+    const member_t *own = config_member(raft_config(self->core), self->node);
+    return own && (strcmp(own->addr, self->options.addr) != 0 ||
+                   strcmp(own->raft_addr, self->options.raft_addr) != 0);
+}
+
+/* To those who may not know; one that has moved tells all, also as a learner that never stands: the
+ * others may need its vote, as they may know of its promotion and it may not. */
 static void members_tell(raft_actor_t *self) {
     config_t config = members_now(self);
     for (size_t i = 0; i < config.count; i++) {
         uint64_t peer = config.members[i].id;
-        if (peer == self->node || !raft_peer_silent(self->core, peer))
+        if (peer == self->node || (!has_moved(self) && !raft_peer_silent(self->core, peer)))
             continue;
         message_t out = {.kind = MESSAGE_MEMBERS, .members = {.config = config}};
         raft_actor_peer(self, peer, &out);
@@ -103,22 +112,13 @@ static void move_ask(raft_actor_t *self) {
     }
 }
 
-/* Are its addresses in the log other ones than it was started with? */
-static bool has_moved(const raft_actor_t *self) {
-    const member_t *own = config_member(raft_config(self->core), self->node);
-    return own && (strcmp(own->addr, self->options.addr) != 0 ||
-                   strcmp(own->raft_addr, self->options.raft_addr) != 0);
-}
-
 void raft_members_turn(raft_actor_t *self, uint64_t now_ms) {
     raft_role_t role = raft_role(self->core);
-    bool tells = role == RAFT_LEADER || role == RAFT_CANDIDATE;
     bool moved = has_moved(self);
-    if (now_ms < self->members_ms || (!tells && !moved))
+    if (now_ms < self->members_ms || (role != RAFT_LEADER && role != RAFT_CANDIDATE && !moved))
         return;
     self->members_ms = now_ms + RAFT_MEMBERS_MS;
-    if (tells)
-        members_tell(self);
+    members_tell(self);
     if (moved)
         move_ask(self);
 }

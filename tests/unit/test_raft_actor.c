@@ -622,6 +622,7 @@ static void a_node_that_has_moved_asks_until_the_log_says_so(void **state) {
     fixture_t *f = *state;
     follows(f, "before:1");
     turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_MEMBERS), 2); /* though it has a leader */
     message_t *ask = fake_post_find(&f->post, MESSAGE_ADMIN);
     assert_non_null(ask);
     assert_int_equal(ask->to, LEADER);
