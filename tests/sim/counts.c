@@ -41,8 +41,8 @@ void counts_print(const counts_t *self, double cpu_s, FILE *out) {
             self->restarts);
     fprintf(out,
             "%" PRIu64 " joins, %" PRIu64 " removals, %" PRIu64 " transfers, %" PRIu64
-            " damaged disks refused, %" PRIu64 " disks wiped\n",
-            self->joins, self->removals, self->transfers, self->refusals, self->wipes);
+            " damaged disks refused, %" PRIu64 " disks wiped, %" PRIu64 " nodes moved\n",
+            self->joins, self->removals, self->transfers, self->refusals, self->wipes, self->moves);
     fprintf(out,
             "%" PRIu64 " locks granted, %" PRIu64 " of them to who had waited, %" PRIu64
             " refused, %" PRIu64 " requests done under a fence\n",

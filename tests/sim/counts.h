@@ -11,7 +11,7 @@
 typedef struct counts {
     uint64_t runs, steps, simulated_us, operations;
     uint64_t messages, turns, syncs;
-    uint64_t elections, snapshots, process_crashes, power_losses, restarts, refusals, wipes;
+    uint64_t elections, snapshots, process_crashes, power_losses, restarts, refusals, wipes, moves;
     uint64_t joins, removals, transfers;
     uint64_t granted, handed_on, refused, fenced; /* history_locks_t */
     uint64_t faults[FAULT_KINDS];                 /* that took effect */

@@ -201,6 +201,11 @@ static bool machine_strike(machine_t *machine, const fault_t *fault) {
     case FAULT_CUT:
     case FAULT_SPOIL:
         return damage(machine, fault);
+    case FAULT_MOVE:
+        if (!operator_may_move(machine))
+            return false;
+        machine_move(machine, 1000u * fault->lasts_ms);
+        return true;
     case FAULT_WIPE:
         if (!operator_may_lose(machine->world, machine->slot))
             return false;
@@ -316,7 +321,7 @@ static void fault_begin(void *hint, uint64_t at) {
     bool struck;
     if (fault->kind < FAULT_CLIENTS) {
         struck = link_begin(self, at);
-    } else if (fault->kind >= FAULT_ADD) {
+    } else if (fault->kind >= FAULT_ADD && fault->kind <= FAULT_TRANSFER) {
         struck = membership_strike(self, machine, fault);
     } else if (machine && fault->kind >= FAULT_WRITE_ERROR && fault->kind <= FAULT_SLOW) {
         struck = disk_strike(machine, fault);

@@ -226,12 +226,25 @@ void machine_wipe(machine_t *self) {
 
 /* ---- life ---- */
 
+static void addresses_take(machine_t *self) {
+    (void) snprintf(self->addr, sizeof self->addr, "10.0.%u.%u:2380", self->moves, self->slot + 1);
+    (void) snprintf(self->raft_addr, sizeof self->raft_addr, "10.0.%u.%u:2381", self->moves,
+                    self->slot + 1);
+}
+
+void machine_move(machine_t *self, uint64_t for_us) {
+    machine_crash(self, FS_CRASH_KEEP, for_us);
+    self->moves++;
+    self->world->counts.moves++;
+    network_moved(self);
+    addresses_take(self);
+}
+
 void machine_init(world_t *world, unsigned slot) {
     machine_t *self = &world->machines[slot];
     uint32_t drift = world->schedule->drift;
     *self = (machine_t){.world = world, .slot = slot, .down = true};
-    (void) snprintf(self->addr, sizeof self->addr, "10.0.0.%u:2380", slot + 1);
-    (void) snprintf(self->raft_addr, sizeof self->raft_addr, "10.0.0.%u:2381", slot + 1);
+    addresses_take(self);
     self->clock_us = stream_range(&world->random, 1000000u, UINT64_C(10000000000));
     self->clock_rate =
         (uint32_t) stream_range(&world->random, 1000000u - drift, 1000000u + drift + 1);

@@ -87,7 +87,7 @@ static void outlet_try(void *hint, uint64_t argument) {
     if (!outlet->peer || argument / WORLD_OUTLETS != outlet->number)
         return;
     const process_t *other = world_process(world, outlet->slot, ACTOR_RAFT);
-    bool there = other->alive && link_there(world, self->slot, outlet->slot);
+    bool there = other->alive && !outlet->gone && link_there(world, self->slot, outlet->slot);
     if (outlet->up) {
         if (!there || other->life != outlet->life)
             outlet_break(self, outlet);
@@ -109,22 +109,31 @@ static unsigned slot_of(const world_t *self, const char *raft_addr) {
     return WORLD_SLOTS;
 }
 
+static bool peer_is_wanted(const machine_t *self, uint64_t id) {
+    for (size_t i = 0; i < WORLD_OUTLETS; i++)
+        if (self->outlets[i].peer == id && self->outlets[i].wanted)
+            return true;
+    return false;
+}
+
 static void peers_want(process_t *self, uint64_t own, const config_t *config) {
     machine_t *machine = self->machine;
     for (size_t i = 0; config && i < config->count; i++) {
         const member_t *member = &config->members[i];
         unsigned slot = slot_of(self->world, member->raft_addr);
+        if (member->id == own || peer_is_wanted(machine, member->id))
+            continue;
         outlet_t *found = NULL, *unused = NULL;
         for (size_t j = 0; j < WORLD_OUTLETS; j++) {
             outlet_t *outlet = &machine->outlets[j];
-            if (outlet->peer == member->id && outlet->slot == slot)
+            if (outlet->peer == member->id && outlet->slot == slot && !outlet->gone)
                 found = outlet;
             else if (!outlet->peer && !unused)
                 unused = outlet;
         }
         if (found)
             found->wanted = true;
-        if (found || member->id == own || slot == WORLD_SLOTS || !unused)
+        if (found || slot == WORLD_SLOTS || !unused)
             continue;
         uint64_t number = unused->number;
         *unused = (outlet_t){.peer = member->id, .slot = slot, .wanted = true, .number = number};
@@ -167,6 +176,15 @@ void network_raft_ended(machine_t *self) {
         outlets_look(self->world, self->slot, NETWORK_SILENCE_MIN_US, NETWORK_SILENCE_MAX_US);
     else
         outlets_look(self->world, self->slot, 200, 3000);
+}
+
+void network_moved(machine_t *self) {
+    for (unsigned from = 0; from < WORLD_SLOTS; from++)
+        for (size_t i = 0; i < WORLD_OUTLETS; i++) {
+            outlet_t *outlet = &self->world->machines[from].outlets[i];
+            if (outlet->peer && outlet->slot == self->slot)
+                outlet->gone = true;
+        }
 }
 
 void network_changed(world_t *self) {

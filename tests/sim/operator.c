@@ -147,9 +147,31 @@ static bool config_survives(const world_t *self, const config_t *config, unsigne
     return voters == 0 || whole >= voters / 2 + 1;
 }
 
+static bool place_is_known(const world_t *self, const member_t *member) {
+    for (unsigned slot = 0; slot < WORLD_SLOTS; slot++)
+        if (self->machines[slot].node == member->id)
+            return strcmp(self->machines[slot].raft_addr, member->raft_addr) == 0;
+    return true;
+}
+
+static bool places_are_known(const world_t *self) {
+    for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
+        const config_t *config = &self->machines[slot].config;
+        for (size_t i = 0; self->machines[slot].inhabited && i < config->count; i++)
+            if (!place_is_known(self, &config->members[i]))
+                return false;
+    }
+    return true;
+}
+
+bool operator_may_move(const machine_t *self) {
+    return !operator_busy(self->world) && places_are_known(self->world) && !self->lost &&
+           config_member(&self->config, self->node);
+}
+
 bool operator_may_lose(const world_t *self, unsigned slot) {
     bool anyone = false;
-    if (operator_busy(self))
+    if (operator_busy(self) || !places_are_known(self))
         return false;
     for (unsigned i = 0; i < WORLD_SLOTS; i++) {
         const machine_t *machine = &self->machines[i];

@@ -16,6 +16,11 @@
 #define SCHEDULE_MIN_MS 3000u
 #define SCHEDULE_MAX_MS 8000u
 
+/* How many seeds have nodes that move, and how often. */
+#define MOVES_IN_1000 150u
+#define MOVES_MAX 4u
+#define SCHEDULE_MOVES_STREAM 9u
+
 typedef enum {
     AIM_LINKS, /* two sets of slots */
     AIM_SLOT,
@@ -62,6 +67,7 @@ static const draw_t draws[FAULT_KINDS] = {
     [FAULT_REPLACE] = {3, AIM_SLOT, 200, 2500, 0, 0},
     [FAULT_PROMOTE] = {1, AIM_SLOT, 0, 0, 0, 0},
     [FAULT_TRANSFER] = {4, AIM_SLOT, 0, 0, 0, 0},
+    [FAULT_MOVE] = {0, AIM_SLOT, 1, 1500, 0, 0}, /* drawn apart */
 };
 
 static uint32_t between(stream_t *random, uint32_t from, uint32_t to) {
@@ -203,6 +209,14 @@ static int fault_order(const void *a, const void *b) {
     return memcmp(first, second, sizeof *first); /* no padding: all fields have 4 bytes */
 }
 
+/* From a stream of their own: what seeds without a move do stays as it was. */
+static void moves_draw(schedule_t *self) {
+    stream_t random = stream_new(self->seed, SCHEDULE_MOVES_STREAM);
+    size_t count = stream_chance(&random, MOVES_IN_1000) ? between(&random, 1, MOVES_MAX) : 0;
+    while (count-- > 0)
+        self->faults[self->count++] = fault_draw(&random, FAULT_MOVE, self->nodes, self->ends_ms);
+}
+
 void schedule_draw(schedule_t *self, uint64_t seed, uint32_t nodes) {
     stream_t shape = stream_new(seed, 3), random = stream_new(seed, 4);
     uint32_t weights[FAULT_KINDS], total = 0;
@@ -210,14 +224,14 @@ void schedule_draw(schedule_t *self, uint64_t seed, uint32_t nodes) {
     self->seed = seed;
     shape_draw(self, &shape, nodes);
     uint32_t allowed = between(&random, 100, 1000);
-    for (fault_kind_t kind = 0; kind < FAULT_KINDS; kind++)
+    for (fault_kind_t kind = 0; kind < FAULT_MOVE; kind++)
         weights[kind] = stream_chance(&random, allowed) ? draws[kind].weight : 0;
     size_t count = skewed(&random, 2, 30);
     if (stream_chance(&random, CROWD_IN_1000)) {
         crowd_draw(&random, weights);
         count = between(&random, 15, 45);
     }
-    for (fault_kind_t kind = 0; kind < FAULT_KINDS; kind++)
+    for (fault_kind_t kind = 0; kind < FAULT_MOVE; kind++)
         total += weights[kind];
     count = total ? count : 0;
     while (self->count < count) {
@@ -227,5 +241,6 @@ void schedule_draw(schedule_t *self, uint64_t seed, uint32_t nodes) {
             at -= weights[kind++];
         self->faults[self->count++] = fault_draw(&random, kind, self->nodes, self->ends_ms);
     }
+    moves_draw(self);
     qsort(self->faults, self->count, sizeof self->faults[0], fault_order);
 }

@@ -57,6 +57,8 @@ typedef enum {
     FAULT_REPLACE,  /* a node joins, then the member at `target` is removed */
     FAULT_PROMOTE,  /* asked for by hand, of whatever is at `target` */
     FAULT_TRANSFER, /* leadership, to the member at `target` (WORLD_SLOTS: to any) */
+
+    FAULT_MOVE, /* all processes die; comes back at other addresses after `lasts_ms` */
     FAULT_KINDS
 } fault_kind_t;
 

@@ -37,6 +37,7 @@ static const char *const names[FAULT_KINDS] = {
     [FAULT_REPLACE] = "replace",
     [FAULT_PROMOTE] = "promote",
     [FAULT_TRANSFER] = "transfer",
+    [FAULT_MOVE] = "move",
 };
 
 /* The shape's fields that are not the seed. */

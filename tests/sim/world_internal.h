@@ -84,6 +84,7 @@ typedef struct outlet {
     uint64_t peer; /* id; 0: free */
     unsigned slot; /* where its address leads */
     bool wanted, up;
+    bool gone;       /* nobody is at that address any more */
     uint64_t life;   /* of the raft process at the other end */
     uint64_t number; /* of the attempt or check that is planned */
 } outlet_t;
@@ -113,6 +114,7 @@ typedef struct machine {
     disk_t *disk;
     unsigned disks; /* replaced so often */
     unsigned refusals;
+    unsigned moves;                 /* to other addresses */
     uint64_t node;                  /* its id; 0: not known, or none */
     config_t config;                /* the latest that its raft actor knew of */
     uint64_t led_term, installed;   /* the last that were counted */
@@ -229,6 +231,8 @@ void machine_start(machine_t *self, uint64_t after_us);
 void machine_crash(machine_t *self, fs_crash_t how, uint64_t for_us);
 /* SIGTERM to its supervisor; started again after `for_us`. */
 void machine_stop(machine_t *self, uint64_t for_us);
+/* Its processes die; it comes back at other addresses. */
+void machine_move(machine_t *self, uint64_t for_us);
 void machine_stop_step(machine_t *self);
 /* An empty disk; nothing may run. */
 void machine_wipe(machine_t *self);
@@ -271,6 +275,8 @@ void network_peers(process_t *self, uint64_t own, const config_t *config, const 
 void network_raft_started(machine_t *self);
 void network_raft_ended(machine_t *self);
 /* Links were cut or mended: connections find out in time. */
+/* It has other addresses: connections to those before lead nowhere. */
+void network_moved(machine_t *self);
 void network_changed(world_t *self);
 /* The connections between two slots break, and are made again. */
 void network_reset(world_t *self, unsigned a, unsigned b);
@@ -299,6 +305,10 @@ void operator_task(world_t *self, task_kind_t kind, uint64_t id, unsigned slot, 
 bool operator_busy(const world_t *self);
 /* Could the cluster do without the disk of `slot`, for good? */
 bool operator_may_lose(const world_t *self, unsigned slot);
+/* Has it joined, and does everybody know where everybody is? One node that is not where others look
+ * for it finds them, half of them do not; and one that lost its disk as well would leave its old
+ * self behind as a member. */
+bool operator_may_move(const machine_t *self);
 /* A storage process found its disk damaged, when it was `starting` or later. */
 void operator_refused(machine_t *self, bool starting);
 /* The slot whose node leads in the highest term; WORLD_SLOTS: none. */
