@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "actors/gateway_internal.h"
 #include "broker/rpc_members.h"
 
@@ -107,11 +109,20 @@ static bool text_copy(char out[LIMIT_ADDR_BYTES], slice_t text) {
     return true;
 }
 
+/* The id of a member that is to be added. A repetition, at any node, must find the one it added
+ * before, so that depends on client and seq alone; 0: the leader chooses. */
+static uint64_t member_id(const request_t *request) {
+    if (request->method != METHOD_MEMBER_ADD || request->id || !request->client.size)
+        return request->id;
+    uint64_t sum = XXH3_64bits_withSeed(request->client.data, request->client.size, request->seq);
+    return 1 + sum % UINT32_MAX;
+}
+
 void gateway_admin(gateway_actor_t *self, uint64_t token, const request_t *request) {
     message_t message = {.kind = MESSAGE_ADMIN};
     message.admin.token = token;
     message.admin.op = admin_op(request->method);
-    message.admin.id = request->id;
+    message.admin.id = member_id(request);
     if ((request->addr.size && !text_copy(message.admin.addr, request->addr)) ||
         (request->raft_addr.size && !text_copy(message.admin.raft_addr, request->raft_addr))) {
         gateway_fail(self, token, RPC_INVALID_ARGUMENT, "the address is too long");

@@ -36,6 +36,11 @@ class Membership(DraxTestCase):
         dead = f"127.0.0.1:{ports_find(1)[0]}"
         third = self.node("third", peers=[dead, cluster.nodes[1].addr])
         wait_until(lambda: self.roles(third) == ["voter"] * 3, 30, "the third node is a voter")
+        once = {"client": "c", "seq": 1}
+        first = third.call("member_add", "127.0.0.1:1", "127.0.0.1:2", **once)
+        self.assertEqual(cluster.nodes[0].call("member_add", "127.0.0.1:1", "127.0.0.1:2", **once), first)
+        self.fails("INVALID_ARGUMENT", third.call, "member_add", "127.0.0.1:3", "127.0.0.1:4", **once)
+        third.call("member_remove", first["id"])
         heir = self.id_of(third)
         self.assertEqual(cluster.nodes[0].call("leader_transfer", heir)["leader"], heir)
         wait_until(lambda: third.status()["role"] == "leader", 10, "the heir leads")

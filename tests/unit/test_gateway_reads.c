@@ -327,6 +327,28 @@ static void membership_goes_to_raft(void **state) {
     nothing_expected(f);
 }
 
+static uint64_t id_asked_for(fixture_t *f, const char *request) {
+    client_sends(f, 'A', request);
+    message_t *add = fake_post_find(&f->post, MESSAGE_ADMIN);
+    assert_non_null(add);
+    return add->admin.id;
+}
+
+/* Sent again, it finds the member that it added: whose id is that of its client and seq. */
+static void a_member_is_added_once(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t id = id_asked_for(
+        f, "[0, 1, \"member_add\", [\"h:1\", \"h:2\", {\"client\": \"c\", \"seq\": 1}]]");
+    assert_true(id && id <= UINT32_MAX);
+    assert_true(id == id_asked_for(f, "[0, 2, \"member_add\", [\"h:1\", \"h:2\", "
+                                      "{\"seq\": 1, \"client\": \"c\"}]]"));
+    assert_true(id != id_asked_for(f, "[0, 3, \"member_add\", [\"h:1\", \"h:2\", "
+                                      "{\"client\": \"c\", \"seq\": 2}]]"));
+    assert_true(44 == id_asked_for(f, "[0, 4, \"member_add\", [\"h:1\", \"h:2\", "
+                                      "{\"id\": 44, \"client\": \"c\", \"seq\": 1}]]"));
+}
+
 static void membership_refusals_have_the_contracts_codes(void **state) {
     fixture_t *f = *state;
     static const struct {
@@ -519,6 +541,7 @@ int main(void) {
         T(connections_take_turns),
         T(a_client_that_does_not_read_waits),
         T(membership_goes_to_raft),
+        T(a_member_is_added_once),
         T(membership_refusals_have_the_contracts_codes),
         T(membership_without_raft),
         T(a_result_cannot_answer_another_kind),
