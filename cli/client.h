@@ -85,8 +85,9 @@ struct drax {
     call_list_t completed;
     watches_t watches;
     drax_lock_t *locks;
-    size_t submitted;                  /* calls whose callback is still to come */
-    uint64_t outcomes;                 /* grows with every call that reaches DONE */
+    size_t submitted;  /* calls whose callback is still to come */
+    uint64_t outcomes; /* grows with all that may be waited for: a call that reaches DONE, news of a
+                          watch, a lock that is gone */
     call_t *slots[CLIENT_SLOTS];       /* pending calls, by msgid */
     char trouble[CLIENT_DETAIL_BYTES]; /* what last went wrong with a connection; "" after an answer
                                         */

@@ -173,6 +173,7 @@ static void call_forget(drax_lock_t *self) {
 /* Not had, or not any more; while it was being taken, with the reason. */
 static void lock_gone(drax_lock_t *self, int error, const char *detail) {
     bool held = self->state == LOCK_HELD;
+    self->client->outcomes++;
     call_forget(self);
     self->state = held ? LOCK_GONE : LOCK_FREE;
     self->error = error;

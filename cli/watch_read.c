@@ -141,6 +141,7 @@ static bool watch_has(const drax_watch_t *self) {
 
 void watch_ready(drax_watch_t *self) {
     drax_t *client = self->client;
+    client->outcomes++;
     if (!self->event) {
         client_waiters_tell(client, self);
         return;

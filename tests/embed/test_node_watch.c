@@ -12,6 +12,8 @@
 
 #include "tests/embed/node_helper.h"
 
+#define CHECK_MS 1000u /* a client with watches looks after them this often */
+
 typedef struct {
     node_folder_t *folder;
     drax_node_options_t *options;
@@ -278,6 +280,36 @@ static void test_callbacks(void **state) {
     drax_watch_close(&wrong.watch);
 }
 
+static void on_count(void *arg, drax_watch_t *watch, int error, const drax_event_t *event) {
+    (void) watch, (void) error;
+    *(unsigned *) arg += event && event->type == DRAX_EVENT_PUT;
+}
+
+/* What another client writes is told when it comes, not when a timer of this client ends. */
+static void test_told_at_once(void **state) {
+    fixture_t *f = *state;
+    enum { ROUNDS = 20 };
+    drax_t *other = node_store(f->node);
+    drax_watch_t *waited = key_open(f->store, "k"), *called = key_open(other, "k");
+    unsigned puts = 0;
+    expect(waited, DRAX_EVENT_SYNCED, NULL, NULL);
+    expect(called, DRAX_EVENT_SYNCED, NULL, NULL);
+    assert_int_equal(drax_watch_event_set(called, on_count, &puts), 0);
+    uint64_t began_ms = clock_ms();
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        value_put(other, "k", "v");
+        expect(waited, DRAX_EVENT_PUT, "k", "v");
+        value_put(f->store, "k", "w");
+        expect(waited, DRAX_EVENT_PUT, "k", "w");
+        while (puts < 2 * i)
+            assert_true(drax_poll(other, NODE_WAIT_MS) >= 0);
+    }
+    assert_in_range(clock_ms() - began_ms, 0, ROUNDS * CHECK_MS / 4);
+    drax_watch_close(&waited);
+    drax_watch_close(&called);
+    drax_destroy(&other);
+}
+
 /* ---- a node that goes ---- */
 
 #define WRITES 400
@@ -340,6 +372,7 @@ int main(void) {
         T(test_much_at_first),
         T(test_many_watches_of_one_client),
         T(test_callbacks),
+        T(test_told_at_once),
         cmocka_unit_test_setup_teardown(test_over_the_loss_of_nodes, node_folder_setup,
                                         node_folder_teardown),
     };
