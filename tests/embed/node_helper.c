@@ -99,6 +99,12 @@ static size_t voters_count(drax_t *drax) {
     return voters;
 }
 
+void voters_wait(drax_t *drax, size_t count) {
+    uint64_t end_ms = clock_ms() + NODE_WAIT_MS;
+    while (voters_count(drax) != count)
+        assert_true(clock_ms() < end_ms);
+}
+
 void node_trio_up(node_trio_t *self, node_folder_t *folder) {
     for (size_t i = 0; i < NODE_TRIO; i++) {
         char name[2] = {(char) ('a' + i), '\0'};
@@ -109,9 +115,7 @@ void node_trio_up(node_trio_t *self, node_folder_t *folder) {
              self->addrs[2]);
     drax_t *drax;
     assert_int_equal(drax_new(&drax, self->endpoints), 0);
-    uint64_t end_ms = clock_ms() + NODE_WAIT_MS;
-    while (voters_count(drax) != NODE_TRIO)
-        assert_true(clock_ms() < end_ms);
+    voters_wait(drax, NODE_TRIO);
     drax_destroy(&drax);
 }
 

@@ -33,6 +33,9 @@ drax_node_options_t *node_options(const node_folder_t *folder, const char *name,
 drax_node_t *node_up(node_folder_t *folder, const drax_node_options_t *options);
 drax_t *node_store(drax_node_t *node);
 
+/* Waits until so many members are voters, as the node of this client tells. */
+void voters_wait(drax_t *drax, size_t count);
+
 #define NODE_TRIO 3
 
 /* A cluster of three. */
