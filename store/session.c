@@ -145,7 +145,7 @@ static int lowest_find(state_t *self, slice_t client, uint64_t seq, uint64_t *ou
     merge_t walk;
     *out = 0;
     record_key_answer(&key, client, seq + 1);
-    int rc = state_lookup(self, record_key(&key), &at); /* most clients leave no gaps */
+    int rc = state_lookup(self, record_key(&key), &at); /* most gaps are elsewhere */
     if (rc != DRAX_ENOTFOUND) {
         *out = rc == 0 ? seq + 1 : 0;
         return rc;
@@ -179,6 +179,11 @@ static int answer_drop(state_t *self, slice_t client, session_t *session) {
     session->floor = session->low;
     if (session->count == 0) {
         session->low = 0;
+        return 0;
+    }
+    /* As many as there are seqs from the next to the highest, which is always kept: all of them. */
+    if (session->high - session->low == session->count) {
+        session->low++;
         return 0;
     }
     rc = lowest_find(self, client, session->low, &session->low);
