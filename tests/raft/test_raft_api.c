@@ -257,6 +257,24 @@ static void test_cluster_time_never_goes_back(void **state) {
     raft_destroy(&core);
 }
 
+static void test_silent_peers(void **state) {
+    (void) state;
+    raft_t *core = core_follower(3, CORE_BEGIN_MS);
+    assert_false(raft_peer_silent(core, 2)); /* a follower's peers need not know where it is */
+    raft_destroy(&core);
+    core = core_leader(3);
+    assert_false(raft_peer_silent(core, 2)); /* it voted just now */
+    assert_false(raft_peer_silent(core, 9)); /* no peer at all */
+    assert_int_equal(raft_match(core, 9), 0);
+    uint64_t elected_ms = raft_deadline_ms(core) - RAFT_HEARTBEAT_MS;
+    raft_tick(core, elected_ms + RAFT_ELECTION_TIMEOUT_MS - 1);
+    core_acknowledge(core, 2, CORE_LAST + 1);
+    raft_tick(core, elected_ms + RAFT_ELECTION_TIMEOUT_MS);
+    assert_false(raft_peer_silent(core, 2));
+    assert_true(raft_peer_silent(core, 3));
+    raft_destroy(&core);
+}
+
 static void test_same_seed_same_deadline(void **state) {
     (void) state;
     raft_t *one = core_new(&core_empty), *two = core_new(&core_empty);
@@ -278,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_member_limits),
         cmocka_unit_test(test_member_moves),
         cmocka_unit_test(test_cluster_time_never_goes_back),
+        cmocka_unit_test(test_silent_peers),
         cmocka_unit_test(test_same_seed_same_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

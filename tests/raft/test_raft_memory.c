@@ -72,6 +72,10 @@ static int call_remove(raft_t *core) {
     return raft_member_remove(core, 3, &index);
 }
 
+static int call_move(raft_t *core) {
+    return raft_member_move(core, 3, "X", "x");
+}
+
 /* Node 3 under a new id: the old one goes first. */
 static int call_replace(raft_t *core) {
     uint64_t index;
@@ -146,6 +150,11 @@ static void test_changes(void **state) {
     core = leader_settled();
     assert_true(sweep(core, call_remove) >= 1);
     assert_int_equal(raft_config(core)->count, 2);
+    raft_destroy(&core);
+
+    core = leader_settled();
+    assert_true(sweep(core, call_move) >= 1);
+    assert_string_equal(config_member(raft_config(core), 3)->addr, "X");
     raft_destroy(&core);
 
     core = leader_settled();
