@@ -38,6 +38,7 @@ typedef struct linear_op {
     bool expiry;       /* `command` took effect at reply.revision, at any time after `called` */
     slice_t command;
     uint64_t followed; /* not 0: the revision it made, or would make, ended or granted a lock */
+    bool handed_back;  /* not to be judged: for who gathers operations */
     bool waited;       /* a lock: granted, if at all, by what ended it for another */
     uint64_t likely;   /* unknown outcome: the revision it probably made, 0: none. Only the order in
                           which possibilities are tried depends on it */

@@ -59,13 +59,6 @@ static bool leases_only(const history_t *self, const operation_t *operation) {
     return operation->reply.code == RPC_LEASE_NOT_FOUND;
 }
 
-/* A transaction that was refused for what it found after it had handed on a lock: to whom, only the
- * log knows. */
-static bool handed_back(const history_t *self, const operation_t *operation) {
-    const replayed_t *replayed = replay_find(self->replay, operation->request.msgid);
-    return replayed && replayed->handed_back;
-}
-
 /* Could the operation have had an effect, or tell something? */
 static bool counts(const history_t *self, const operation_t *operation) {
     bool answered = operation->state == OPERATION_ANSWERED;
@@ -74,7 +67,7 @@ static bool counts(const history_t *self, const operation_t *operation) {
         return false;
     method_kind_t kind = method_kind(method);
     if (method == METHOD_MEMBER_LIST || method == METHOD_WATCH || method == METHOD_WATCH_TREE ||
-        leases_only(self, operation) || handed_back(self, operation))
+        leases_only(self, operation))
         return false;
     if (kind == METHOD_KIND_READ)
         return !operation->request.stale && answered && stored(operation->reply.code);
@@ -94,6 +87,7 @@ static linear_op_t linear_of(const history_t *self, const operation_t *operation
     if (!replayed)
         return op;
     op.waited = replayed->waited;
+    op.handed_back = replayed->handed_back;
     if (replayed->changed)
         op.likely = replayed->revision;
     if (replayed->changed && model_lock_moved(replay_model(self->replay), replayed->revision))
@@ -142,8 +136,19 @@ static size_t sessions_merge(history_t *self, linear_op_t *ops, size_t count) {
         last->likely = last->likely ? last->likely : ops[i].likely;
         last->followed = last->followed ? last->followed : ops[i].followed;
         last->waited = last->waited || ops[i].waited;
+        last->handed_back = last->handed_back || ops[i].handed_back;
     }
     return merged;
+}
+
+/* Drops transactions that were refused for what they found after they had handed on a lock: to
+ * whom, only the log knows. */
+static size_t handed_back_drop(linear_op_t *ops, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!ops[i].handed_back)
+            ops[kept++] = ops[i];
+    return kept;
 }
 
 /* An expiry as the keys that it took, each at the index it had. */
@@ -176,7 +181,7 @@ static void linear_judge(history_t *self) {
     for (size_t i = 0; i < self->count; i++)
         if (counts(self, &self->operations[i]))
             ops[count++] = linear_of(self, &self->operations[i]);
-    count = sessions_merge(self, ops, count);
+    count = handed_back_drop(ops, sessions_merge(self, ops, count));
     for (size_t i = 0; i < expiry_count; i++)
         ops[count++] = expiry_of(replay_model(self->replay), expiries[i]);
     linear_result_t result;
