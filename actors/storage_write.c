@@ -155,6 +155,8 @@ static void write_blocked_set(storage_actor_t *self, bool blocked) {
 }
 
 int storage_write_turn(storage_actor_t *self, uint64_t now_ms) {
+    if (!self->writes)
+        write_blocked_set(self, false); /* what found no room was given up since */
     if (!self->opened || (self->write_blocked && now_ms < self->retry_ms))
         return 0;
     uint64_t appended = self->seq_durable;

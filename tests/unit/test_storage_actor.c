@@ -589,6 +589,22 @@ static void the_journal_keeps_as_much_as_it_is_told(void **state) {
     assert_int_equal(first_index_after(f, 1), 7);
 }
 
+static void a_write_that_waits_is_given_up_with_its_raft(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    disk_full = true;
+    entry_t entry = large_entry(2, 1, 2);
+    write_comes(f, &entry, 1, 2);
+    turn(f);
+    assert_true(open_now(f)->no_space);
+    disk_full = false;
+    storage_actor_ops.neighbour(f->storage, ACTOR_RAFT, f->now_ms);
+    turns_until(f, f->now_ms + 300);     /* the spare segment is made */
+    assert_false(open_now(f)->no_space); /* though nothing was written */
+}
+
 static void a_commit_does_not_overtake_a_write_that_waits(void **state) {
     fixture_t *f = *state;
     format(f);
@@ -875,6 +891,7 @@ int main(void) {
         T(a_leader_proposes_what_is_due),
         T(writes_wait_for_space),
         T(the_journal_keeps_as_much_as_it_is_told),
+        T(a_write_that_waits_is_given_up_with_its_raft),
         T(a_commit_does_not_overtake_a_write_that_waits),
         T(a_flush_waits_for_space),
         T(what_comes_while_a_flush_waits_is_flushed_too),
