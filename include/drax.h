@@ -437,10 +437,7 @@ DRAX_API uint64_t drax_watch_compacted(drax_watch_t *self);
 /* A lock is a key, held by one client at a time and passed on in the order in which they asked. It
  * ends by itself `ttl_ms` after its holder was last heard of, so it is renewed by this client, as
  * part of any call, drax_poll or drax_process. A program that holds locks must be in one of these
- * at least every third of the ttl_ms; drax_poll waits while a lock is held.
- *
- * An election is a lock whose value names who holds it: to campaign is to take it, to resign is to
- * release it, to observe is to watch its key. */
+ * at least every third of the ttl_ms; drax_poll waits while a lock is held. */
 typedef struct drax_lock drax_lock_t;
 
 /* No end to the waiting. */
@@ -480,6 +477,72 @@ DRAX_API uint64_t drax_lock_token(drax_lock_t *self);
  */
 typedef void drax_lock_lost_fn(void *arg, drax_lock_t *lock);
 DRAX_API void drax_lock_lost_set(drax_lock_t *self, drax_lock_lost_fn *lost, void *arg);
+
+/* ---- elections ---- */
+
+/* An election is a lock whose value names who holds it: to campaign is to take it, to resign is to
+ * release it, to observe is to watch its key, which serves nothing else. What is said of locks
+ * holds: who is elected must drive the client, and is out of office `ttl_ms` after it was last
+ * heard of. One thread may campaign while another observes. */
+typedef struct drax_election drax_election_t;
+
+/* The election at this key, which is copied. The caller ends it with drax_election_destroy, before
+ * drax_destroy. DRAX_ERR_USAGE, DRAX_ERR_NO_MEMORY: *out is NULL. */
+DRAX_API int drax_election_new(drax_t *self, const void *key, size_t key_size,
+                               drax_election_t **out);
+
+/* Sets *self to NULL; a NULL *self is allowed. Does not resign: who is elected stays so until the
+ * ttl_ms have passed. No other thread may be using it. */
+DRAX_API void drax_election_destroy(drax_election_t **self);
+
+/* Stands under `name` (copied) and waits up to `wait_ms` to be elected, in the order in which they
+ * stood; 0: tries once; DRAX_FOREVER. DRAX_ERR_USAGE: is elected already, or a ttl_ms of 0. Other
+ * errors as drax_lock_take. */
+DRAX_API int drax_election_campaign(drax_election_t *self, const void *name, size_t name_size,
+                                    uint64_t ttl_ms, uint64_t wait_ms);
+
+/* The next one is elected. Errors as drax_lock_release. */
+DRAX_API int drax_election_resign(drax_election_t *self);
+
+/* Elected for certain at this moment: nobody else can be. */
+DRAX_API bool drax_election_elected(drax_election_t *self);
+
+/* Grows with every election at this key; 0: not elected. */
+DRAX_API uint64_t drax_election_term(drax_election_t *self);
+
+/* Makes writes with these options ones of this term: they fail with DRAX_ERR_LOCK_LOST once it is
+ * over, as this does when it is over by now. DRAX_ERR_NO_MEMORY. */
+DRAX_API int drax_election_fence(drax_election_t *self, drax_options_t *options);
+
+/* Called by drax_poll or drax_process when a term ended without drax_election_resign, at the latest
+ * when somebody else could be elected. NULL: nobody. It may use the election, but not destroy it or
+ * campaign. */
+typedef void drax_election_lost_fn(void *arg, drax_election_t *election);
+DRAX_API void drax_election_lost_set(drax_election_t *self, drax_election_lost_fn *lost, void *arg);
+
+/* Who is elected: nobody, or the one of that name. The bytes are borrowed until the next
+ * observation or the callback's return. `index` is the revision of the change; 0: nobody was
+ * elected when the observation began. */
+typedef struct drax_leader {
+    bool elected;
+    const void *name;
+    size_t name_size;
+    uint64_t index;
+} drax_leader_t;
+
+/* Waits: the first call for who is elected now, each further one for the next change. A candidate
+ * that follows another at once is told without a time of nobody between them. DRAX_ERR_TIMEOUT:
+ * none yet. DRAX_ERR_USAGE: it has a callback. Other errors end the observation, and come again.
+ * One thread at a time. */
+DRAX_API int drax_election_observe(drax_election_t *self, uint64_t timeout_ms, drax_leader_t *out);
+
+/* Instead: calls back from drax_poll and drax_process for each of these, and with `leader` NULL
+ * once when an error has ended the observation. It must not destroy the election. DRAX_ERR_USAGE:
+ * has been observed already, or no callback. */
+typedef void drax_election_leader_fn(void *arg, drax_election_t *election, int error,
+                                     const drax_leader_t *leader);
+DRAX_API int drax_election_leader_set(drax_election_t *self, drax_election_leader_fn *leader,
+                                      void *arg);
 
 /* ---- results ---- */
 

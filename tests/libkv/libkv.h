@@ -41,5 +41,8 @@ void test_lock_unlock_relock(void **state);
 void test_lock_blocks_and_passes_on(void **state);
 void test_ttl_outlives_its_client(void **state);
 void test_close(void **state);
+/* beyond libkv */
+void test_election(void **state);
+void test_election_that_ends(void **state);
 
 #endif

@@ -94,6 +94,8 @@ int main(int argc, char **argv) {
         T(test_lock_blocks_and_passes_on),
         T(test_ttl_outlives_its_client),
         T(test_close),
+        T(test_election),
+        T(test_election_that_ends),
     };
     return cmocka_run_group_tests_name(where, tests, group_setup, group_teardown);
 }
