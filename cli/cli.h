@@ -93,6 +93,9 @@ int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 int cli_call_fail(cli_t *cli, int error);
 int cli_error_exit(int error); /* that exit code */
 
+/* elect --observe of the election at argument 0 (cmd_observe.c). */
+int cli_observe(cli_t *cli);
+
 /* Argument `at` of the command, and its size. */
 const char *cli_argument(const cli_t *cli, size_t at, size_t *size);
 

@@ -43,16 +43,18 @@ const command_t commands_lock[] = {
      {{"ttl", FLAG_DURATION}, {"wait", FLAG_WAIT}},
      lock_run},
     {"elect",
-     "KEY VALUE [--ttl DURATION] [--wait DURATION] [-- COMMAND...]",
+     "KEY VALUE [--ttl DURATION] [--wait DURATION] [-- COMMAND...] | KEY --observe",
      "Stands for election, and holds office while a command runs",
      "As lock: who holds the lock KEY is elected, and VALUE stands at KEY as long as it lasts.\n"
-     "`get KEY` tells who it is, and `watch KEY` every change. SIGINT or the end of COMMAND "
-     "resigns.\n"
+     "SIGINT or the end of COMMAND resigns.\n"
+     "  --observe         do not stand: print who is elected and every change until SIGINT, a "
+     "line\n"
+     "                    each: elected or vacant, index and VALUE, with tabs between\n"
      "  --ttl DURATION    the term ends this long after its holder was last heard of (10s)\n"
      "  --wait DURATION   stand no longer than this, then end with 1 (no end); 0 tries once\n",
-     2,
+     1,
      SIZE_MAX,
-     {{"ttl", FLAG_DURATION}, {"wait", FLAG_WAIT}},
+     {{"ttl", FLAG_DURATION}, {"wait", FLAG_WAIT}, {"observe", FLAG_SWITCH}},
      elect_run},
     {0}};
 
@@ -192,6 +194,11 @@ static int lock_run(cli_t *cli) {
 }
 
 static int elect_run(cli_t *cli) {
+    bool observe = cli->given[2];
+    if (observe != (cli->argument_count == 1) || (observe && (cli->given[0] || cli->given[1])))
+        return cli_fail(EXIT_USAGE, "elect takes KEY VALUE to stand, or KEY --observe alone");
+    if (observe)
+        return cli_observe(cli);
     size_t size;
     const char *value = cli_argument(cli, 1, &size);
     return take_and_hold(cli, value, size, cli->arguments + 2);

@@ -117,8 +117,36 @@ class LockTest(DraxTestCase):
         self.held("office", b"bob")
         self.assertEqual(self.result(two)[0], 0)
 
+    def test_observe(self):
+        watching = self.start("elect", "observed", "--observe")
+        self.assertEqual(watching.stdout.readline(), "vacant\t0\t\n")
+        one = self.start("elect", "observed", "a\tnn")
+        one.stdout.readline()  # its token
+        first = watching.stdout.readline().split("\t")
+        self.assertEqual((first[0], first[2]), ("elected", "a\\tnn\n"))
+        two = self.start("elect", "observed", "bob")
+        one.send_signal(signal.SIGINT)
+        second = watching.stdout.readline().split("\t")
+        if second[0] == "vacant":  # the second was not in the queue yet
+            second = watching.stdout.readline().split("\t")
+        self.assertEqual((second[0], second[2]), ("elected", "bob\n"))
+        self.assertLess(int(first[1]), int(second[1]))
+        late = self.start("-o", "json", "elect", "observed", "--observe")
+        self.assertEqual(json.loads(late.stdout.readline()),
+                         {"elected": True, "index": int(second[1]), "name": "bob"})
+        two.stdout.readline()  # it has said its token: it heeds the signal
+        two.send_signal(signal.SIGINT)
+        self.assertEqual((self.result(one)[0], self.result(two)[0]), (0, 0))
+        kind, index, name = watching.stdout.readline().split("\t")
+        self.assertEqual((kind, name), ("vacant", "\n"))
+        self.assertEqual(json.loads(late.stdout.readline()), {"elected": False, "index": int(index)})
+        for process in (watching, late):
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(self.result(process)[0], 0)
+
     def test_usage(self):
-        for arguments in (["lock"], ["elect", "k"], ["lock", "k", "--ttl", "0"], ["lock", ""], ["lease", "grant", "x"],
+        for arguments in (["lock"], ["elect", "k"], ["elect", "k", "v", "--observe"],
+                          ["elect", "k", "--observe", "--ttl", "1"], ["lock", "k", "--ttl", "0"], ["lock", ""], ["lease", "grant", "x"],
                           ["lease", "get", "0"], ["lease", "get", "x"], ["lease", "grant"]):
             self.run_cli(*arguments, code=64)
 
