@@ -107,7 +107,13 @@ char *format_escaped_new(const void *data, size_t size) {
     FILE *out = open_memstream(&text, &length);
     if (!out)
         return NULL;
-    format_escaped(out, data, size);
+    const char *bytes = data;
+    for (const char *nul; size && (nul = memchr(bytes, 0, size)) != NULL; bytes = nul + 1) {
+        format_escaped(out, bytes, (size_t) (nul - bytes));
+        fputs("\\x00", out);
+        size -= (size_t) (nul + 1 - bytes);
+    }
+    format_escaped(out, bytes, size);
     bool failed = ferror(out) != 0;
     if (fclose(out) == 0 && !failed)
         return text;

@@ -20,7 +20,8 @@ bool format_duration_parse(const char *text, uint64_t *out_ms);
 /* Bytes as they stand in lines with tabs: \t, \n, \\, and \xHH for a byte that is not part of
  * well-formed UTF-8. Write errors stay in `out`, for ferror(). */
 void format_escaped(FILE *out, const void *data, size_t size);
-/* The same in memory, ended by NUL. NULL: out of memory. The caller frees it. */
+/* The same in memory, ended by NUL, with a NUL within it as \x00. NULL: out of memory. The caller
+ * frees it. */
 char *format_escaped_new(const void *data, size_t size);
 
 /* Base64 (RFC 4648, with padding). NULL: out of memory, or not base64. The caller frees the result,

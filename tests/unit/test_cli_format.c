@@ -67,6 +67,7 @@ static void test_escapes(void **state) {
     (void) state;
     escaped_is("", 0, "");
     escaped_is(NULL, 0, "");
+    escaped_is("\0a\0\0\xc3\0\n", 7, "\\x00a\\x00\\x00\\xc3\\x00\\n");
     escaped_is("a b\tc\nd\\e", 9, "a b\\tc\\nd\\\\e");
     escaped_is("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
     escaped_is("\xff\x80z", 3, "\\xff\\x80z");
