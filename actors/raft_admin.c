@@ -95,12 +95,21 @@ void raft_admin_fail_all(raft_actor_t *self, int code) {
     }
 }
 
+/* Who has moved may know no address of the leader, so whoever it reaches hands it on. */
+static void move_receive(raft_actor_t *self, const message_t *message) {
+    uint64_t leader = self->core ? raft_leader(self->core) : 0;
+    message_t out = {.kind = MESSAGE_ADMIN, .admin = message->admin};
+    if (leader && leader == self->node && message->actor != ACTOR_GATEWAY)
+        raft_members_move(self, &message->admin);
+    else if (leader && message->from == message->admin.id)
+        raft_actor_peer(self, leader, &out);
+}
+
 void raft_admin_receive(raft_actor_t *self, const message_t *message, uint64_t now_ms) {
     uint64_t origin = message->actor == ACTOR_GATEWAY ? 0 : message->from;
     bool leads = self->core && raft_role(self->core) == RAFT_LEADER;
     if (message->admin.op == ADMIN_MOVE) {
-        if (leads && origin == message->admin.id)
-            raft_members_move(self, &message->admin);
+        move_receive(self, message);
         return;
     }
     if (!leads) {

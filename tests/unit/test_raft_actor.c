@@ -640,7 +640,7 @@ static void a_node_that_has_moved_asks_until_the_log_says_so(void **state) {
     assert_string_equal(config_member(&members->members.config, NODE)->addr, "own:1");
 }
 
-static void a_leader_moves_who_asks_and_itself(void **state) {
+static void a_leader_moves_who_asks(void **state) {
     fixture_t *f = *state;
     leads(f);
     learner_added(f);
@@ -651,11 +651,29 @@ static void a_leader_moves_who_asks_and_itself(void **state) {
     peer_comes(f, 44, &ask);
     writes_carried_out(f);
     assert_string_equal(config_member(&f->post.config, 44)->raft_addr, "new:2");
-    other.admin.id = NODE; /* nobody but oneself */
-    peer_comes(f, 44, &other);
+    strcpy(other.admin.raft_addr, "next:2"); /* handed on by another member */
+    peer_comes(f, NODE, &other);
     writes_carried_out(f);
-    assert_string_equal(config_member(&f->post.config, NODE)->raft_addr, "own:2");
+    assert_string_equal(config_member(&f->post.config, 44)->raft_addr, "next:2");
     assert_null(fake_post_find(&f->post, MESSAGE_ADMIN_RESULT));
+}
+
+/* Who has moved may not know the leader at all. */
+static void a_follower_hands_on_who_has_moved(void **state) {
+    fixture_t *f = *state;
+    follows(f, "own:1");
+    fake_post_skip(&f->post);
+    message_t ask = {.kind = MESSAGE_ADMIN, .admin = {.op = ADMIN_MOVE, .id = OTHER}};
+    strcpy(ask.admin.addr, "new:1");
+    strcpy(ask.admin.raft_addr, "new:2");
+    message_t again = ask;
+    peer_comes(f, OTHER, &ask);
+    message_t *passed = fake_post_expect(&f->post, MESSAGE_ADMIN);
+    assert_int_equal(passed->to, LEADER);
+    assert_int_equal(passed->admin.id, OTHER);
+    assert_string_equal(passed->admin.raft_addr, "new:2");
+    peer_comes(f, LEADER, &again); /* once is enough: not from follower to follower */
+    assert_null(fake_post_next(&f->post));
 }
 
 static void a_leader_tells_the_silent_where_it_is(void **state) {
@@ -828,7 +846,8 @@ int main(void) {
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
         J(a_node_that_has_moved_asks_until_the_log_says_so),
-        T(a_leader_moves_who_asks_and_itself),
+        T(a_leader_moves_who_asks),
+        J(a_follower_hands_on_who_has_moved),
         J(the_log_knows_better_than_who_was_told),
         T(a_leader_tells_the_silent_where_it_is),
         J(a_snapshot_is_pulled_chunk_by_chunk),
