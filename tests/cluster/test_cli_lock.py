@@ -78,11 +78,11 @@ class LockTest(DraxTestCase):
         self.assertEqual(self.c.call("range", b"\0", "")["count"], 0)
 
     def test_longer_than_its_ttl(self):
-        process = self.start("lock", "k", "--ttl", "500ms", "--", "sleep", "2")
+        process = self.start("lock", "k", "--ttl", "1s", "--", "cat")  # which ends when its input does
         self.held("k")
         began = time.monotonic()
-        while process.poll() is None:
-            self.run_cli("lock", "k", "--wait", "0", code=1) if time.monotonic() - began < 1.5 else time.sleep(0.02)
+        while time.monotonic() - began < 2.5:
+            self.run_cli("lock", "k", "--wait", "0", "--", "true", code=1)
         self.assertEqual(self.result(process)[0], 0)
 
     def test_lost(self):
