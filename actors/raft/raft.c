@@ -115,7 +115,9 @@ void raft_destroy(raft_t **self_p) {
 }
 
 int raft_bootstrap(raft_t *self, const config_t *config) {
-    if (self->log.last != 0 || self->term != 0 || config->count != 1 ||
+    /* A first attempt may have made its vote durable and lost the entry. */
+    bool begun = self->term == 0 || self->vote == self->options.id;
+    if (self->log.last != 0 || !begun || config->count != 1 ||
         config->members[0].id != self->options.id || config->members[0].role != MEMBER_VOTER)
         return DRAX_EINVAL;
     config_t *copy = malloc(sizeof *copy);

@@ -65,7 +65,8 @@ int raft_new(raft_t **out, const raft_options_t *options, const raft_boot_t *boo
 void raft_destroy(raft_t **self);
 
 /* First node of a new cluster, on an empty log: entry 1 of term 1 is `config` (one voter, this
- * node), and the node leads once that is durable. DRAX_EINVAL when the log is not empty. */
+ * node), and the node leads once that is durable. DRAX_EINVAL when the log is not empty, or
+ * a term is known in which this node did not vote for itself. */
 int raft_bootstrap(raft_t *self, const config_t *config);
 
 /* ---- events ---- */

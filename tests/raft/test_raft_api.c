@@ -111,6 +111,23 @@ static void test_options(void **state) {
     raft_destroy(&core);
 }
 
+/* The first write was torn: the vote is there, the entry is not. Twice. */
+static void test_bootstrap_again(void **state) {
+    (void) state;
+    for (uint64_t term = 1; term <= 2; term++) {
+        raft_boot_t torn = core_empty;
+        torn.term = term;
+        torn.vote = core_options.id;
+        raft_t *core = core_new(&torn);
+        config_t config = core_config(1);
+        assert_int_equal(raft_bootstrap(core, &config), 0);
+        core_write(core);
+        assert_int_equal(raft_role(core), RAFT_LEADER);
+        assert_true(raft_term(core) > term);
+        raft_destroy(&core);
+    }
+}
+
 static void test_bootstrap_refused(void **state) {
     (void) state;
     raft_t *core = core_new(&core_empty);
@@ -290,6 +307,7 @@ int main(void) {
         cmocka_unit_test(test_boot_contradictions),
         cmocka_unit_test(test_boot_of_a_later_term),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_bootstrap_again),
         cmocka_unit_test(test_bootstrap_refused),
         cmocka_unit_test(test_not_leader),
         cmocka_unit_test(test_payload_is_shared_and_bounded),
