@@ -18,7 +18,7 @@
 /* A connection keeps so many operations in flight at most: libdrax refuses writes that are further
  * ahead of the oldest. */
 #define BENCH_LANE_OPERATIONS 512u
-#define BENCH_CONNECTIONS 64u /* each has a few descriptors and a thread of ZeroMQ */
+#define BENCH_CONNECTIONS 64u /* each has a few descriptors */
 #define BENCH_KEYS 100000000u
 #define BENCH_KEY_BYTES_MIN 16u
 #define BENCH_KEY_BYTES 4096u
@@ -121,6 +121,7 @@ typedef struct watcher {
 struct bench {
     bench_plan_t plan;
     bench_result_t *result; /* borrowed */
+    void *context;          /* owned: one, so that all lanes share a thread of ZeroMQ */
     lane_t *lanes;
     slot_t *slots;
     slot_t **idle; /* a ring of `slot_count` places */

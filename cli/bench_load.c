@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"
@@ -73,10 +74,11 @@ static char *endpoints_rotate(const char *endpoints, size_t lane) {
 }
 
 /* A client that is connected: what that takes is no part of the figures. */
-static int lane_open(lane_t *lane, const cli_t *cli, size_t at) {
+static int lane_open(lane_t *lane, void *context, const cli_t *cli, size_t at) {
     char *endpoints = cli->endpoints ? endpoints_rotate(cli->endpoints, at) : NULL;
-    int error =
-        cli->endpoints && !endpoints ? DRAX_ERR_NO_MEMORY : drax_new(&lane->drax, endpoints);
+    int error = cli->endpoints && !endpoints
+                    ? DRAX_ERR_NO_MEMORY
+                    : drax_new_in(&lane->drax, context, endpoints, NULL, NULL);
     free(endpoints);
     if (error == 0)
         error = drax_timeout_set(lane->drax, cli->timeout_ms);
@@ -92,10 +94,11 @@ static int bench_open(bench_t *self, const cli_t *cli) {
     self->lanes = calloc(self->plan.connections, sizeof *self->lanes);
     self->slots = calloc(self->slot_count, sizeof *self->slots);
     self->idle = calloc(self->slot_count, sizeof(slot_t *));
-    int error =
-        self->lanes && self->slots && self->idle ? bench_work_open(self) : DRAX_ERR_NO_MEMORY;
+    self->context = zmq_ctx_new();
+    int error = self->lanes && self->slots && self->idle && self->context ? bench_work_open(self)
+                                                                          : DRAX_ERR_NO_MEMORY;
     for (size_t i = 0; error == 0 && i < self->plan.connections; i++)
-        error = lane_open(&self->lanes[i], cli, i);
+        error = lane_open(&self->lanes[i], self->context, cli, i);
     if (error == 0)
         error = bench_watch_open(self);
     if (error != 0)
@@ -115,6 +118,8 @@ static void bench_close(bench_t *self) {
         for (size_t i = 0; i < self->plan.connections; i++)
             drax_destroy(&self->lanes[i].drax);
     }
+    while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR)
+        ;
     bench_work_close(self);
     free(self->lanes);
     free(self->slots);
