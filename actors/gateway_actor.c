@@ -150,7 +150,7 @@ static void request_lock_cancel(gateway_actor_t *self, envelope_t **envelope,
     account_t *account = pendings_account(self->pendings, *envelope);
     buffer_t outcome = {0};
     if (account)
-        gateway_lock_cancel(self, account, request->target);
+        gateway_lock_cancel(self, account, request->target, self->now_ms);
     rpc_success(&outcome);
     pack_map(&outcome, 0);
     answer_at_once(self, envelope, request->msgid, &outcome);

@@ -141,7 +141,9 @@ void gateway_lock_orphans(gateway_actor_t *self, batch_t *results);
 /* A lock request is about to be closed. */
 void gateway_lock_closed(gateway_actor_t *self, pending_t *pending);
 void gateway_settled(gateway_actor_t *self, const message_batch_t *settled);
-void gateway_lock_cancel(gateway_actor_t *self, const account_t *account, uint32_t msgid);
+/* Its client does not want it any more: answered within LIMIT_REQUEST_TIMEOUT_MS. */
+void gateway_lock_cancel(gateway_actor_t *self, const account_t *account, uint32_t msgid,
+                         uint64_t now_ms);
 /* Storage has come anew: what it told may be lost. */
 void gateway_locks_again(gateway_actor_t *self);
 void gateway_locks_stop(gateway_actor_t *self);

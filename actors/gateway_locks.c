@@ -9,10 +9,10 @@
  *
  * Invariants
  *  1. Each lock request that is pending has an item, found by its connection and msgid; one that
- *     waits is found by its number too; one that has a deadline and was not cancelled, by that.
+ *     waits is found by its number too; one that has a deadline as well, by that.
  *  2. The answer to one that waits is what the state says of its number, or TIMEOUT: when there is
- *     no leader for long, when the node stops, and when the state does not know the number any
- * more.
+ *     no leader for long, when its cancel came to nothing for as long as any write has, when the
+ *     node stops, and when the state does not know the number any more.
  */
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ typedef struct lock_item {
     bool once; /* its client can ask for it again */
     uint64_t token;
     uint64_t waiter;      /* 0: not known to wait */
-    uint64_t deadline_ms; /* UINT64_MAX: none */
+    uint64_t deadline_ms; /* then it is cancelled; once it is, given up. UINT64_MAX: never */
 } lock_item_t;
 
 RB_HEAD(request_tree, lock_item);
@@ -128,14 +128,17 @@ void gateway_lock_begin(gateway_actor_t *self, uint64_t token, const request_t *
     RB_INSERT(request_tree, &self->locks->requests, item);
 }
 
-static void item_cancel(gateway_locks_t *self, lock_item_t *item) {
+/* Its time was over at `at_ms`, whether it is known to wait by now or not. */
+static void item_cancel(gateway_locks_t *self, lock_item_t *item, uint64_t at_ms) {
     if (item->cancelled)
         return;
-    item->cancelled = true;
-    if (!item->waiter)
-        return; /* as soon as it is known to wait */
-    if (item->deadline_ms != UINT64_MAX)
+    if (item->waiter && item->deadline_ms != UINT64_MAX)
         RB_REMOVE(deadline_tree, &self->deadlines, item);
+    item->cancelled = true;
+    item->deadline_ms = at_ms + LIMIT_REQUEST_TIMEOUT_MS;
+    if (!item->waiter)
+        return; /* as soon as it is */
+    RB_INSERT(deadline_tree, &self->deadlines, item);
     number_push(self, WAIT_CANCEL, item->waiter);
 }
 
@@ -150,14 +153,12 @@ void gateway_lock_waits(gateway_actor_t *self, uint64_t token, uint64_t waiter, 
     }
     if (RB_EMPTY(&locks->waiters))
         locks->check_ms = now_ms + GATEWAY_WAITS_CHECK_MS;
-    bool cancelled = item->cancelled;
-    item->cancelled = false;
     item->waiter = waiter;
     RB_INSERT(waiter_tree, &locks->waiters, item);
     if (item->deadline_ms != UINT64_MAX)
         RB_INSERT(deadline_tree, &locks->deadlines, item);
-    if (cancelled)
-        item_cancel(locks, item);
+    if (item->cancelled)
+        number_push(locks, WAIT_CANCEL, waiter);
 }
 
 void gateway_lock_orphans(gateway_actor_t *self, batch_t *results) {
@@ -183,7 +184,7 @@ void gateway_lock_closed(gateway_actor_t *self, pending_t *pending) {
     RB_REMOVE(request_tree, &locks->requests, item);
     if (item->waiter) {
         RB_REMOVE(waiter_tree, &locks->waiters, item);
-        if (item->deadline_ms != UINT64_MAX && !item->cancelled)
+        if (item->deadline_ms != UINT64_MAX)
             RB_REMOVE(deadline_tree, &locks->deadlines, item);
     }
     free(item);
@@ -212,13 +213,14 @@ void gateway_settled(gateway_actor_t *self, const message_batch_t *settled) {
         waiter_answer(self, waiter, outcome);
 }
 
-void gateway_lock_cancel(gateway_actor_t *self, const account_t *account, uint32_t msgid) {
+void gateway_lock_cancel(gateway_actor_t *self, const account_t *account, uint32_t msgid,
+                         uint64_t now_ms) {
     gateway_locks_t *locks = self->locks;
     lock_item_t wanted = {.account = (account_t *) (uintptr_t) account, .msgid = msgid};
     lock_item_t *item = RB_NFIND(request_tree, &locks->requests, &wanted);
     for (; item && item->account == account && item->msgid == msgid;
          item = RB_NEXT(request_tree, &locks->requests, item))
-        item_cancel(locks, item);
+        item_cancel(locks, item, now_ms);
 }
 
 /* Answers all that wait without knowing what becomes of them. Those that nobody can ask for again
@@ -262,12 +264,23 @@ static void leader_watch(gateway_actor_t *self, uint64_t now_ms) {
         waiters_abandon(self, "there is no leader; the lock may still be granted");
 }
 
+/* The cancel, or what it came to, may have been lost. It is put into the log once more: who was
+ * told nothing does not hold a lock, if it can be helped. */
+static void item_give_up(gateway_actor_t *self, const lock_item_t *item) {
+    number_push(self->locks, WAIT_CANCEL, item->waiter);
+    gateway_fail(self, item->token, RPC_TIMEOUT, "no result in time; the lock may be granted");
+}
+
 void gateway_locks_turn(gateway_actor_t *self, uint64_t now_ms) {
     gateway_locks_t *locks = self->locks;
     lock_item_t *item;
     leader_watch(self, now_ms);
-    while ((item = RB_MIN(deadline_tree, &locks->deadlines)) && item->deadline_ms <= now_ms)
-        item_cancel(locks, item);
+    while ((item = RB_MIN(deadline_tree, &locks->deadlines)) && item->deadline_ms <= now_ms) {
+        if (item->cancelled)
+            item_give_up(self, item);
+        else
+            item_cancel(locks, item, item->deadline_ms);
+    }
     if (locks->leaderless_ms)
         return;
     if (!RB_EMPTY(&locks->waiters) && now_ms >= locks->check_ms) {

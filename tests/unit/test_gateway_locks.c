@@ -186,6 +186,54 @@ static void a_lost_cancel_is_repeated(void **state) {
     error_expected(f, 'A', 1, "TIMEOUT");
 }
 
+/* Leaders come and go, none of them for long enough to put the cancel into the log. */
+static void a_cancel_without_result_is_timeout(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    lock_waits(f, 'A', LOCK(1, ", \"wait_ms\": 100"), 1, 30, false);
+    lock_waits(f, 'B', LOCK(2, ""), 2, 31, false);
+    uint64_t since_ms = f->now_ms;
+    turn_at(f, since_ms + 100);
+    fake_post_clear(&f->post);
+    client_sends(f, 'B', "[0, 3, \"lock_cancel\", [2]]");
+    answer_expected(f, 'B', "[1, 3, nil, {}]");
+    for (uint64_t term = 2; term < 6; term++) {
+        status_comes(f, 0, term);
+        turn_at(f, since_ms + term * 800);
+        status_comes(f, 5, term);
+    }
+    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS - 1);
+    no_answer_expected(f);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), f->now_ms + 1);
+    fake_post_clear(&f->post);
+    turn_at(f, f->now_ms + 1);
+    error_expected(f, 'A', 1, "TIMEOUT");
+    error_expected(f, 'B', 2, "TIMEOUT");
+    command_expected(f, 5, 4, 1, 0, "[\"cancel\", [30, 31]]");
+    settled_comes(f, 30, GRANTED);
+    no_answer_expected(f);
+}
+
+/* The time counts from the lock_cancel, not from when the request is known to wait. */
+static void a_cancel_before_it_waits_counts(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', LOCK(1, ""));
+    client_sends(f, 'A', "[0, 2, \"lock_cancel\", [1]]");
+    answer_expected(f, 'A', "[1, 2, nil, {}]");
+    uint64_t since_ms = f->now_ms;
+    turn(f);
+    turn_at(f, since_ms + 3000);
+    fake_post_clear(&f->post);
+    waits_comes(f, 1, 30, false);
+    turn(f);
+    command_expected(f, 2, 1, 1, 0, "[\"cancel\", [30]]");
+    turn_at(f, since_ms + LIMIT_REQUEST_TIMEOUT_MS - 1);
+    no_answer_expected(f);
+    turn_at(f, since_ms + LIMIT_REQUEST_TIMEOUT_MS);
+    error_expected(f, 'A', 1, "TIMEOUT");
+}
+
 static void storage_that_comes_anew_is_asked_at_once(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
@@ -301,6 +349,8 @@ int main(void) {
         GATEWAY_TEST(time_that_is_up_early),
         GATEWAY_TEST(lock_cancel_takes_it_out),
         GATEWAY_TEST(a_lost_cancel_is_repeated),
+        GATEWAY_TEST(a_cancel_without_result_is_timeout),
+        GATEWAY_TEST(a_cancel_before_it_waits_counts),
         GATEWAY_TEST(storage_that_comes_anew_is_asked_at_once),
         GATEWAY_TEST(joined_requests_get_the_same_answer),
         GATEWAY_TEST(without_a_leader_it_is_timeout),
