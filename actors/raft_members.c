@@ -53,9 +53,17 @@ void raft_members_receive(raft_actor_t *self, const message_t *message) {
 
 /* ---- telling ---- */
 
+/* The members that this node goes by: a learner whose log does not reach to its own entering goes
+ * by what it was told as it joined. */
+static const config_t *members_known(const raft_actor_t *self) {
+    const config_t *config = raft_config(self->core);
+    bool entered = raft_role(self->core) != RAFT_LEARNER || config_member(config, self->node);
+    return entered ? config : &self->hint;
+}
+
 /* The membership, with this node where it is now. */
 static config_t members_now(const raft_actor_t *self) {
-    config_t config = *raft_config(self->core);
+    config_t config = *members_known(self);
     for (size_t i = 0; i < config.count; i++) {
         member_t *member = &config.members[i];
         if (member->id != self->node)
@@ -68,7 +76,7 @@ static config_t members_now(const raft_actor_t *self) {
 
 /* Are its addresses in the log other ones than it was started with? */
 static bool has_moved(const raft_actor_t *self) {
-    const member_t *own = config_member(raft_config(self->core), self->node);
+    const member_t *own = config_member(members_known(self), self->node);
     return own && (strcmp(own->addr, self->options.addr) != 0 ||
                    strcmp(own->raft_addr, self->options.raft_addr) != 0);
 }
@@ -103,7 +111,7 @@ static void move_ask(raft_actor_t *self) {
         raft_members_move(self, &admin);
         return;
     }
-    const config_t *config = raft_config(self->core);
+    const config_t *config = members_known(self);
     for (size_t i = 0; i < config->count; i++) {
         uint64_t peer = config->members[i].id;
         message_t out = {.kind = MESSAGE_ADMIN, .admin = admin};

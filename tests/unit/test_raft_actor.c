@@ -640,6 +640,29 @@ static void a_node_that_has_moved_asks_until_the_log_says_so(void **state) {
     assert_string_equal(config_member(&members->members.config, NODE)->addr, "own:1");
 }
 
+/* Its log is still empty: it goes by what it was told as it joined. */
+static void a_learner_that_moves_before_it_has_the_log_asks(void **state) {
+    fixture_t *f = *state;
+    config_t hint = members_told();
+    strcpy(hint.members[2].raft_addr, "before:2");
+    storage_is_there(f);
+    opened_comes(f, &(message_opened_t){.formatted = true,
+                                        .cluster = CLUSTER,
+                                        .node = NODE,
+                                        .first_index = 1,
+                                        .hint = hint});
+    fake_post_skip(&f->post);
+    turn(f);
+    message_t *members = fake_post_find(&f->post, MESSAGE_MEMBERS);
+    assert_non_null(members);
+    assert_int_equal(members->members.config.count, 3);
+    assert_string_equal(config_member(&members->members.config, NODE)->raft_addr, "own:2");
+    message_t *ask = fake_post_find(&f->post, MESSAGE_ADMIN);
+    assert_non_null(ask);
+    assert_int_equal(ask->admin.op, ADMIN_MOVE);
+    assert_string_equal(ask->admin.raft_addr, "own:2");
+}
+
 static void a_leader_moves_who_asks(void **state) {
     fixture_t *f = *state;
     leads(f);
@@ -846,6 +869,7 @@ int main(void) {
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
         J(a_node_that_has_moved_asks_until_the_log_says_so),
+        J(a_learner_that_moves_before_it_has_the_log_asks),
         T(a_leader_moves_who_asks),
         J(a_follower_hands_on_who_has_moved),
         J(the_log_knows_better_than_who_was_told),
