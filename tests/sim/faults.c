@@ -362,7 +362,7 @@ static void heal(void *hint, uint64_t argument) {
 static bool formed(const world_t *self) {
     unsigned leader = operator_leader(self);
     return leader < WORLD_SLOTS &&
-           config_voters(&self->machines[leader].config) == self->schedule->nodes;
+           config_voters(raft_config(world_raft(self, leader)->core)) == self->schedule->nodes;
 }
 
 /* `argument`: how long it has waited for the cluster to form. */

@@ -219,7 +219,7 @@ void machine_wipe(machine_t *self) {
     self->lost = false;
     self->founds = false; /* its operator has it join */
     self->node = 0;
-    self->config = (config_t){0};
+    self->config_count = 0;
     self->world->counts.wipes++;
     checks_wiped(self->world->checks, self->slot);
 }
@@ -262,4 +262,5 @@ void machine_clear(machine_t *self) {
     for (actor_t actor = ACTOR_STORAGE; actor < ACTOR_END; actor++)
         process_end(&self->processes[actor], "");
     disk_destroy(&self->disk);
+    free(self->configs);
 }

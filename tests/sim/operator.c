@@ -6,8 +6,10 @@
  */
 #include <string.h>
 
+#include "actors/raft/raft_internal.h"
 #include "broker/rpc_members.h"
 #include "broker/unpack.h"
+#include "tests/sim/array.h"
 #include "tests/sim/world_internal.h"
 
 #define JOIN_ANSWER_US 2000000u
@@ -116,18 +118,33 @@ uint64_t operator_node_id(const world_t *self, unsigned slot) {
     return slot < WORLD_SLOTS ? self->machines[slot].node : 0;
 }
 
+static void configs_learn(machine_t *self, const config_t *configs, size_t count) {
+    bool same = self->config_count == count && self->configs[0].index == configs[0].index &&
+                self->configs[count - 1].index == configs[count - 1].index;
+    if (same)
+        return;
+    self->configs = array_room(self->configs, &self->config_capacity, count, sizeof *configs);
+    memcpy(self->configs, configs, count * sizeof *configs);
+    self->config_count = count;
+}
+
 void operator_learn(process_t *raft) {
     machine_t *self = raft->machine;
     if (raft->raft->phase == RAFT_FORMATTING || raft->raft->phase == RAFT_RUNNING)
         self->node = raft->raft->node;
     const raft_t *core = raft->raft->core;
-    const config_t *config = core ? raft_config(core) : NULL;
     if (core && raft_role(core) == RAFT_LEADER && raft_term(core) != self->led_term) {
         self->led_term = raft_term(core);
         self->world->counts.elections++;
     }
-    if (config && config->index != self->config.index)
-        self->config = *config;
+    if (core && core->log.config_count)
+        configs_learn(self, core->log.configs, core->log.config_count);
+}
+
+/* Is it a member, as far as it knows? */
+static bool is_member(const machine_t *self) {
+    return self->config_count &&
+           config_member(&self->configs[self->config_count - 1], self->node) != NULL;
 }
 
 /* Have a majority of the voters of `config` whole disks when that of `slot` is not? Learners that
@@ -156,17 +173,18 @@ static bool place_is_known(const world_t *self, const member_t *member) {
 
 static bool places_are_known(const world_t *self) {
     for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
-        const config_t *config = &self->machines[slot].config;
-        for (size_t i = 0; self->machines[slot].inhabited && i < config->count; i++)
-            if (!place_is_known(self, &config->members[i]))
-                return false;
+        const machine_t *machine = &self->machines[slot];
+        for (size_t i = 0; machine->inhabited && i < machine->config_count; i++)
+            for (size_t j = 0; j < machine->configs[i].count; j++)
+                if (!place_is_known(self, &machine->configs[i].members[j]))
+                    return false;
     }
     return true;
 }
 
 bool operator_may_move(const machine_t *self) {
     return !operator_busy(self->world) && places_are_known(self->world) && !self->lost &&
-           config_member(&self->config, self->node);
+           is_member(self);
 }
 
 bool operator_may_lose(const world_t *self, unsigned slot) {
@@ -178,8 +196,9 @@ bool operator_may_lose(const world_t *self, unsigned slot) {
         if (!machine->inhabited)
             continue;
         anyone = anyone || (i != slot && machine->node);
-        if (!config_survives(self, &machine->config, slot))
-            return false;
+        for (size_t j = 0; j < machine->config_count; j++)
+            if (!config_survives(self, &machine->configs[j], slot))
+                return false;
     }
     return anyone;
 }
@@ -217,9 +236,10 @@ static void task_end(task_t *self) {
     *self = (task_t){.world = self->world, .number = number + 1};
 }
 
-static bool member_known(const world_t *self, uint64_t id) {
+/* Is it no member any more, as the leader knows? */
+static bool member_gone(const world_t *self, uint64_t id) {
     unsigned leader = operator_leader(self);
-    return leader == WORLD_SLOTS || config_member(&self->machines[leader].config, id);
+    return leader < WORLD_SLOTS && !config_member(raft_config(world_raft(self, leader)->core), id);
 }
 
 /* The member is out: its node has nothing to do any more. */
@@ -237,7 +257,9 @@ static void task_received(void *hint, uint64_t connection, slice_t payload) {
         answer.msgid != self->msgid)
         return;
     bool refused = strcmp(answer.code, "INVALID_ARGUMENT") == 0;
-    bool gone = refused && !member_known(self->world, self->id);
+    bool gone = refused && member_gone(self->world, self->id);
+    if (self->kind == TASK_REMOVE && operator_leader(self->world) == WORLD_SLOTS)
+        refused = false; /* perhaps as it is gone: to be asked again, of somebody who knows */
     if (self->kind == TASK_REMOVE && (answer.ok || gone))
         removed(self);
     if (self->kind == TASK_TRANSFER && answer.ok)

@@ -116,7 +116,10 @@ typedef struct machine {
     unsigned refusals;
     unsigned moves;                 /* to other addresses */
     uint64_t node;                  /* its id; 0: not known, or none */
-    config_t config;                /* the latest that its raft actor knew of */
+    /* Those in its core's log, the last committed one and all later ones: a crash can take it back
+     * to any of them. */
+    config_t *configs;
+    size_t config_count, config_capacity;
     uint64_t led_term, installed;   /* the last that were counted */
     bool lost;                      /* the disk's content is lost, or damaged for good */
     uint64_t clock_us, clock_at_us; /* its clock at that true time */
