@@ -161,6 +161,8 @@ static int format(storage_actor_t *self, const message_format_t *format) {
         rc = storage_state_open(self, true, detail, sizeof detail);
     if (rc == 0)
         rc = home_current_save(fs, self->home, &self->current);
+    if (rc == 0) /* no identity without the names of journal and state */
+        rc = fs->sync_dir(fs->self, self->home);
     self->identity = (home_identity_t){format->cluster, format->node, format->hint};
     if (rc == 0)
         rc = home_identity_save(fs, self->home, &self->identity);
