@@ -139,6 +139,8 @@ void operator_learn(process_t *raft) {
     }
     if (core && core->log.config_count)
         configs_learn(self, core->log.configs, core->log.config_count);
+    else if (core && raft->raft->hint.count)
+        configs_learn(self, &raft->raft->hint, 1);
 }
 
 /* Is it a member, as far as it knows? */

@@ -646,11 +646,10 @@ static void a_learner_that_moves_before_it_has_the_log_asks(void **state) {
     config_t hint = members_told();
     strcpy(hint.members[2].raft_addr, "before:2");
     storage_is_there(f);
-    opened_comes(f, &(message_opened_t){.formatted = true,
-                                        .cluster = CLUSTER,
-                                        .node = NODE,
-                                        .first_index = 1,
-                                        .hint = hint});
+    opened_comes(
+        f,
+        &(message_opened_t){
+            .formatted = true, .cluster = CLUSTER, .node = NODE, .first_index = 1, .hint = hint});
     fake_post_skip(&f->post);
     turn(f);
     message_t *members = fake_post_find(&f->post, MESSAGE_MEMBERS);
