@@ -114,8 +114,8 @@ typedef struct machine {
     disk_t *disk;
     unsigned disks; /* replaced so often */
     unsigned refusals;
-    unsigned moves;                 /* to other addresses */
-    uint64_t node;                  /* its id; 0: not known, or none */
+    unsigned moves; /* to other addresses */
+    uint64_t node;  /* its id; 0: not known, or none */
     /* Those in its core's log, the last committed one and all later ones: a crash can take it back
      * to any of them. While the log has none, what it was told as it joined. */
     config_t *configs;
