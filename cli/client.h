@@ -85,7 +85,8 @@ struct drax {
     call_list_t completed;
     watches_t watches;
     drax_lock_t *locks;
-    size_t submitted;  /* calls whose callback is still to come */
+    uint64_t turned_ms; /* when the last turn looked at the timers */
+    size_t submitted;   /* calls whose callback is still to come */
     uint64_t outcomes; /* grows with all that may be waited for: a call that reaches DONE, news of a
                           watch, a lock that is gone */
     call_t *slots[CLIENT_SLOTS];       /* pending calls, by msgid */
@@ -107,6 +108,8 @@ typedef bool client_reached_fn(const drax_t *self, const void *what);
 void client_drive_until(drax_t *self, client_reached_fn *reached, const void *what,
                         uint64_t until_ms);
 void client_waiters_tell(drax_t *self, const void *what);
+/* Whether drax_poll or drax_process has a callback to make. With the lock held. */
+bool client_callbacks_ready(const drax_t *self);
 
 /* Puts a call among the pending. DRAX_ERR_FULL and those of call_new. */
 int client_call_submit(drax_t *self, const call_spec_t *spec, uint64_t deadline_ms, call_t **out);

@@ -55,10 +55,14 @@ static bool call_done(const drax_t *self, const void *call) {
     return ((const call_t *) call)->state == CALL_DONE;
 }
 
+bool client_callbacks_ready(const drax_t *self) {
+    return self->completed.first || watches_ready(self) || locks_ready(self);
+}
+
 static bool callback_due(const drax_t *self, const void *what) {
     (void) what;
     bool nothing = self->submitted == 0 && self->watches.with_callback == 0 && !locks_alive(self);
-    return self->completed.first || watches_ready(self) || locks_ready(self) || nothing;
+    return client_callbacks_ready(self) || nothing;
 }
 
 int client_call(drax_t *self, const call_spec_t *spec, drax_result_t **out) {
@@ -249,14 +253,18 @@ static int completed_deliver(drax_t *self) {
         self->submitted--;
         count++;
     }
-    wakeup_done_set(&self->wakeup, watches_ready(self) || locks_ready(self));
     (void) pthread_mutex_unlock(&self->lock);
     while (call) {
         call_t *next = call->next;
         call_deliver(call);
         call = next;
     }
-    return count + locks_deliver(self) + watches_deliver(self);
+    count += locks_deliver(self) + watches_deliver(self);
+    /* Of all kinds, at the end: meanwhile another thread may have received more of any. */
+    (void) pthread_mutex_lock(&self->lock);
+    wakeup_done_set(&self->wakeup, client_callbacks_ready(self));
+    (void) pthread_mutex_unlock(&self->lock);
+    return count;
 }
 
 static void call_deliver(call_t *call) {

@@ -33,6 +33,7 @@ static bool network_readable(const drax_t *self);
 void router_turn(drax_t *self, uint64_t until_ms) {
     uint64_t now_ms = client_now_ms();
     uint64_t outcomes = self->outcomes;
+    self->turned_ms = now_ms;
     wakeup_take(&self->wakeup);
     network_read(self, now_ms);
     timers_run(self, now_ms);
@@ -54,7 +55,7 @@ void router_turn(drax_t *self, uint64_t until_ms) {
 }
 
 uint64_t router_next_ms(const drax_t *self) {
-    return network_readable(self) ? 0 : timer_next(self, client_now_ms());
+    return network_readable(self) ? 0 : timer_next(self, self->turned_ms);
 }
 
 static bool network_readable(const drax_t *self) {
@@ -255,7 +256,7 @@ static void earlier(uint64_t *next_ms, uint64_t at_ms, uint64_t now_ms) {
         *next_ms = at_ms;
 }
 
-/* The next time at which a timer changes something; never before now. */
+/* The next time after `now_ms`, a turn's, at which a timer changes something. */
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms) {
     uint64_t next_ms = UINT64_MAX;
     earlier(&next_ms, locks_next_ms(self), now_ms);

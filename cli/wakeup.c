@@ -88,7 +88,7 @@ int drax_fd(drax_t *self) {
     (void) pthread_mutex_lock(&self->lock);
     int error = 0;
     if (self->wakeup.host_fd < 0 && (error = host_open(&self->wakeup)) == 0) {
-        wakeup_done_set(&self->wakeup, self->completed.first != NULL);
+        wakeup_done_set(&self->wakeup, client_callbacks_ready(self));
         wakeup_send(&self->wakeup); /* the first drax_process sets the timer */
     }
     int fd = error == 0 ? self->wakeup.host_fd : error;

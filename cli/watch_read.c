@@ -233,7 +233,6 @@ int watches_deliver(drax_t *self) {
     (void) pthread_mutex_lock(&self->lock);
     while (count < CLIENT_TURN_MESSAGES && deliver_one(self))
         count++;
-    wakeup_done_set(&self->wakeup, self->watches.ready != NULL);
     (void) pthread_mutex_unlock(&self->lock);
     return (int) count;
 }

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "drax.h"
+#include "cli/client.h"
 #include "tests/unit/gateway_fake.h"
 
 #define PATIENCE_MS 20000
@@ -171,6 +171,63 @@ static void test_descriptor_while_a_thread_waits(void **state) {
     assert_true(now_ms() - start_ms < 1500); /* the thread still waits */
     assert_int_equal(pthread_join(thread, NULL), 0);
     drax_destroy(&drax);
+    gateway_stop(&gateway);
+}
+
+/* What is received while callbacks are made is told to the loop as well. */
+typedef struct {
+    drax_t *drax;
+    tally_t tally;
+    bool received; /* the second request's answer came during the first one's callback */
+} nested_t;
+
+static bool answer_waits(drax_t *drax) {
+    (void) pthread_mutex_lock(&drax->lock);
+    bool waits = drax->completed.first != NULL;
+    (void) pthread_mutex_unlock(&drax->lock);
+    return waits;
+}
+
+static void nested_submit(nested_t *nested);
+
+static void nested_done(void *arg, int error, const char *detail, const drax_result_t *result) {
+    nested_t *nested = arg;
+    tally_done(&nested->tally, error, detail, result);
+    if (nested->tally.ok > 1)
+        return;
+    nested_submit(nested);
+    uint64_t end_ms = now_ms() + PATIENCE_MS;
+    while (!(nested->received = answer_waits(nested->drax)))
+        assert_true(now_ms() < end_ms);
+}
+
+static void nested_submit(nested_t *nested) {
+    drax_request_t *request = get_request();
+    assert_int_equal(drax_request_submit(nested->drax, request, NULL, nested_done, nested), 0);
+    drax_request_destroy(&request);
+}
+
+static void test_descriptor_and_an_answer_during_a_callback(void **state) {
+    (void) state;
+    gateway_t *gateway = gateway_start(puts_are_mute, 0);
+    nested_t nested = {.drax = client(gateway->address, 1500)};
+    int fd = drax_fd(nested.drax);
+    pthread_t thread;
+    uint64_t end_ms = now_ms() + PATIENCE_MS;
+    assert_int_equal(pthread_create(&thread, NULL, put_run, nested.drax), 0);
+    while (gateway_count(gateway) == 0)
+        assert_true(now_ms() < end_ms);
+    nested_submit(&nested); /* the thread that waits for its put receives the answers */
+    while (nested.tally.ok == 0) {
+        assert_true(readable(fd, PATIENCE_MS));
+        assert_true(drax_process(nested.drax) >= 0);
+    }
+    assert_true(nested.received);
+    assert_true(readable(fd, 0));
+    assert_int_equal(drax_process(nested.drax), 1);
+    assert_int_equal(nested.tally.ok, 2);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    drax_destroy(&nested.drax);
     gateway_stop(&gateway);
 }
 
@@ -414,6 +471,7 @@ int main(void) {
         cmocka_unit_test(test_descriptor_tells_the_time),
         cmocka_unit_test(test_descriptor_and_failover),
         cmocka_unit_test(test_descriptor_while_a_thread_waits),
+        cmocka_unit_test(test_descriptor_and_an_answer_during_a_callback),
         cmocka_unit_test(test_a_slow_call_holds_up_nobody),
         cmocka_unit_test(test_the_driver_hands_over),
         cmocka_unit_test(test_threads_of_all_kinds),
