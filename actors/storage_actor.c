@@ -395,9 +395,8 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
         return now_ms;
     uint64_t at = UINT64_MAX;
     if (self->dirty_ms && !self->flushing)
-        at = earlier(at, self->dirty_ms + STATE_FLUSH_MS > self->flush_retry_ms
-                             ? self->dirty_ms + STATE_FLUSH_MS
-                             : self->flush_retry_ms);
+        at = earlier(at, self->flush_retry_ms ? self->flush_retry_ms
+                                              : self->dirty_ms + self->options.flush_ms);
     if (self->write_blocked)
         at = earlier(at, self->retry_ms);
     if (self->settle_ms)
@@ -463,6 +462,8 @@ int storage_actor_new(storage_actor_t **out, const storage_options_t *options, c
         self->options.keep_revisions = JOURNAL_KEEP_REVISIONS;
     if (!self->options.chunk_bytes)
         self->options.chunk_bytes = SNAPSHOT_CHUNK_BYTES;
+    if (!self->options.flush_ms)
+        self->options.flush_ms = STATE_FLUSH_MS;
     self->post = options->post;
     self->log = options->log;
     snprintf(self->home, sizeof self->home, "%s", options->home);

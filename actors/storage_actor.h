@@ -34,8 +34,9 @@ typedef struct storage_options {
     void *kv_hint;
     worker_mode_t workers;
     uint64_t seed; /* names snapshot sessions */
-    /* 0: JOURNAL_SEGMENT_BYTES, JOURNAL_KEEP_BYTES, JOURNAL_KEEP_REVISIONS, SNAPSHOT_CHUNK_BYTES */
-    uint64_t segment_bytes, keep_bytes, keep_revisions, chunk_bytes;
+    /* 0: JOURNAL_SEGMENT_BYTES, JOURNAL_KEEP_BYTES, JOURNAL_KEEP_REVISIONS, SNAPSHOT_CHUNK_BYTES,
+     * STATE_FLUSH_MS */
+    uint64_t segment_bytes, keep_bytes, keep_revisions, chunk_bytes, flush_ms;
 } storage_options_t;
 
 /* Opens what the home holds; an empty home is fine. `detail` gets a sentence on failure:

@@ -218,6 +218,7 @@ static void flush_done(worker_job_t *job) {
                   error_text(self->flush_code ? self->flush_code : rc));
         self->fatal = self->flush_code ? self->flush_code : rc;
     } else {
+        self->flush_retry_ms = 0;
         /* After a failure the flush was of an older overlay: what came since is still to go. */
         if (!self->dirty_ms && state_flushed(self->state) < state_applied(self->state))
             self->dirty_ms = self->now_ms;
@@ -244,9 +245,10 @@ static bool flush_has_room(storage_actor_t *self, uint64_t now_ms) {
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
     if (!self->state || self->flushing || self->install_due || now_ms < self->flush_retry_ms)
         return;
-    bool due = self->dirty_ms && (now_ms >= self->dirty_ms + STATE_FLUSH_MS ||
-                                  state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES ||
-                                  storage_view_wants_flush(self));
+    bool due =
+        self->dirty_ms &&
+        (self->flush_retry_ms || now_ms >= self->dirty_ms + self->options.flush_ms ||
+         state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES || storage_view_wants_flush(self));
     if ((!due && !(self->stopping && self->dirty_ms)) || !flush_has_room(self, now_ms))
         return;
     int rc = storage_history_settle(self);

@@ -157,8 +157,8 @@ struct storage_actor {
     worker_job_t flush_job, reserve_job;
     bool flushing;
     int flush_code;
-    uint64_t dirty_ms; /* when the overlay got its first change; 0: clean */
-    uint64_t flush_retry_ms;
+    uint64_t dirty_ms;       /* when the overlay got its first change; 0: clean */
+    uint64_t flush_retry_ms; /* when what failed is tried again; 0: nothing did */
     bool flush_no_space;
     journal_reserve_t *reserve;
     uint64_t reserve_retry_ms;

@@ -91,8 +91,8 @@
 #define JOURNAL_SEGMENT_BYTES (16u << 20)
 #define JOURNAL_KEEP_BYTES (64u << 20) /* history: at least this much, or … */
 #define JOURNAL_KEEP_REVISIONS 100000u /* … this many revisions, whichever is less */
-#define STATE_FLUSH_MS 300u
-#define STATE_FLUSH_BYTES (4u << 20)
+#define STATE_FLUSH_MS 3000u
+#define STATE_FLUSH_BYTES (16u << 20)
 #define STATE_OVERLAY_MAX_BYTES (64u << 20) /* apply waits for the flush beyond this */
 #define SNAPSHOT_CHUNK_BYTES (256u << 10)
 #define SNAPSHOT_SESSIONS 4u

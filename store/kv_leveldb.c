@@ -4,10 +4,13 @@
  *
  * Settings on purpose
  *   paranoid_checks, verify_checksums   damage is an error, never a wrong or missing value
- *   block cache and write buffer        small: a whole node with a million keys has to stay small
- *   Bloom filter                        most lookups of the state are for keys that do not exist
- *   few open tables of 1 MiB            LevelDB maps open tables into memory: bounds that to 80 MiB
- *   fill_cache off in iterators         a long scan must not push the working set out
+ *   no compression                      values seldom shrink, records are small already, and a
+ * block that is not compressed is read where its table is mapped write buffer of the size of a
+ * flush: smaller ones are compacted more often tables of 8 MiB                     so that a
+ * compaction moves much at a time (STORAGE.md) Bloom filter                        most lookups of
+ * the state are for keys that do not exist block cache                         small: only for
+ * tables beyond those that can be mapped fill_cache off in iterators         a long scan must not
+ * push the working set out
  *
  * Invariant: after a write that failed nothing more is written to the same open database. LevelDB
  * may have left half a record in its log, and what follows such a record is lost at the next open.
@@ -28,8 +31,9 @@
 
 #include "broker/error.h"
 
-#define CACHE_BYTES (16u << 20)
-#define WRITE_BUFFER_BYTES (4u << 20)
+#define CACHE_BYTES (4u << 20)
+#define WRITE_BUFFER_BYTES (16u << 20)
+#define TABLE_BYTES (8u << 20)
 #define BLOOM_BITS 10
 #define OPEN_FILES 1000
 /* Pages of mapped tables are given back this often, at a flush. */
@@ -380,6 +384,8 @@ int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
     leveldb_options_set_cache(self->options, self->cache);
     leveldb_options_set_filter_policy(self->options, self->bloom);
     leveldb_options_set_write_buffer_size(self->options, WRITE_BUFFER_BYTES);
+    leveldb_options_set_max_file_size(self->options, TABLE_BYTES);
+    leveldb_options_set_compression(self->options, leveldb_no_compression);
     leveldb_options_set_max_open_files(self->options, OPEN_FILES);
     self->get_options = leveldb_readoptions_create();
     leveldb_readoptions_set_verify_checksums(self->get_options, 1);

@@ -13,6 +13,7 @@
 #define PROCESS_TURN_MAX_US 25u
 #define PROCESS_WAIT_MAX_MS 1000u /* as the loop's */
 #define PROCESS_HOME "."
+#define PROCESS_FLUSH_MS 300u /* more flushes to crash in than in production */
 
 process_t *world_process(const world_t *self, unsigned slot, actor_t actor) {
     return (process_t *) &self->machines[slot].processes[actor];
@@ -258,7 +259,8 @@ static int storage_make(process_t *self, char *detail, size_t detail_size) {
                                  .segment_bytes = shape->segment_bytes,
                                  .keep_bytes = shape->keep_bytes,
                                  .keep_revisions = shape->keep_revisions,
-                                 .chunk_bytes = shape->chunk_bytes};
+                                 .chunk_bytes = shape->chunk_bytes,
+                                 .flush_ms = PROCESS_FLUSH_MS};
     int rc = storage_actor_new(&self->storage, &options, detail, detail_size);
     self->self = self->storage;
     return rc;

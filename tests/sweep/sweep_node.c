@@ -19,6 +19,7 @@
 #define SEGMENT_BYTES 4096u
 #define KEEP_BYTES 4096u
 #define CHUNK_BYTES 1024u
+#define FLUSH_MS 300u
 #define VALUE_BYTES 300u
 #define TURNS 200u /* more than anything takes */
 #define TURN_MS 100u
@@ -221,7 +222,8 @@ static int start(sweep_node_t *self) {
                                  .seed = 3,
                                  .segment_bytes = SEGMENT_BYTES,
                                  .keep_bytes = KEEP_BYTES,
-                                 .chunk_bytes = CHUNK_BYTES};
+                                 .chunk_bytes = CHUNK_BYTES,
+                                 .flush_ms = FLUSH_MS};
     self->hold(false);
     int rc = storage_actor_new(&self->storage, &options, detail, sizeof detail);
     self->hold(true);

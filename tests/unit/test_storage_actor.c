@@ -19,6 +19,7 @@
 #include "kv_helper.h"
 #include "text_msgpack.h"
 
+#define FLUSHED_MS (STATE_FLUSH_MS + 100u) /* by then what was applied is flushed */
 #define CLUSTER 77u
 #define NODE 5u
 #define BOOT 1000u
@@ -393,7 +394,7 @@ static void a_restart_replays_the_log(void **state) {
     commit_comes(f, 2);
     turn(f);
     answer_expected(f, 42, "two");
-    turns_until(f, f->now_ms + 400); /* flushed */
+    turns_until(f, f->now_ms + FLUSHED_MS);
     restart(f);
     opened = open_now(f);
     assert_int_equal(opened->applied, 2);
@@ -405,7 +406,7 @@ static void a_stale_read_does_not_wait_for_ever(void **state) {
     fixture_t *f = *state;
     format(f);
     put_comes(f, 1, 1, "one", 1);
-    turns_until(f, f->now_ms + 400); /* flushed */
+    turns_until(f, f->now_ms + FLUSHED_MS);
     put_comes(f, 2, 2, "two", 1);
     turn(f);
     restart(f);
@@ -572,7 +573,7 @@ static uint64_t first_index_after(fixture_t *f, uint64_t keep_bytes) {
     uint64_t last = open_now(f)->last_index;
     put_comes(f, last + 1, last + 1, "last", last + 1);
     turn(f);
-    turns_until(f, f->now_ms + 500); /* the flush */
+    turns_until(f, f->now_ms + FLUSHED_MS);
     return open_now(f)->first_index;
 }
 
@@ -630,7 +631,7 @@ static void flush_failed(fixture_t *f) {
     turn(f);
     fake_post_skip(&f->post);
     kv_calls_left = 0;
-    f->now_ms += 400;
+    f->now_ms += FLUSHED_MS;
     turn(f);
     message_t *written = fake_post_find(&f->post, MESSAGE_WRITTEN);
     assert_non_null(written);
@@ -644,6 +645,7 @@ static void space_again_expected(fixture_t *f, uint64_t applied) {
     message_t *written = fake_post_find(&f->post, MESSAGE_WRITTEN);
     assert_non_null(written);
     assert_false(written->written.no_space);
+    turns_until(f, f->now_ms + FLUSHED_MS); /* what came meanwhile */
     restart(f);
     assert_int_equal(open_now(f)->applied, applied);
 }
@@ -750,7 +752,7 @@ static void source_fill(fixture_t *f) {
         write_comes(f, &entry, 1, i);
     }
     put_comes(f, 21, 21, "last", 21);
-    turns_until(f, f->now_ms + 500);
+    turns_until(f, f->now_ms + FLUSHED_MS);
     fake_post_skip(&f->post);
 }
 
