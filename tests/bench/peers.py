@@ -1,23 +1,18 @@
-"""Three servers of each store on loopback, for compare.py: started from an empty folder, measured, ended.
-
-Owns their processes and folders. Each store has endpoints(), pids(), folder and load(work, …), which puts one work on it and
-gives {rate, p50_us, p99_us, errors}.
-"""
+"""etcd and ZooKeeper as stores (store.py), driven by the programs of the directory given with --peers."""
 
 import json
 import os
-import pathlib
+import re
 import shutil
+import signal
 import socket
-import subprocess
-import tempfile
+import time
 
 import load
-from harness import Cluster, Process, ports_find, proc_stats, wait_until
+from harness import Process, ports_find, wait_until
+from store import FILL_TIMEOUT_S, LEADER_TIMEOUT_S, NotMeasured, Store
 
 START_TIMEOUT_S = 60
-NODES = range(3)
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def packages_missing():
@@ -26,129 +21,101 @@ def packages_missing():
     return [package for package, file in files.items() if not os.path.exists(file)]
 
 
-class Store:
-    """What all three have: figures of their processes and of their folder."""
-
-    def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"drax-bench-{self.name}-"))
-        self.processes = []
-
-    def start(self, argv):
-        self.processes.append(Process(argv))
-
-    def pids(self):
-        return [process.pid for process in self.processes]
-
-    def close(self):
-        for process in self.processes:
-            process.close()
-        shutil.rmtree(self.folder)
-
-    def cpu_s(self):
-        """Processor seconds that the servers have used, without the kernel's own threads."""
-        total = 0
-        for pid in self.pids():
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
-
-    def memory_mb(self):
-        """Resident, the mean of the servers."""
-        pages = 0
-        for pid in self.pids():
-            with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-                pages += int(statm.read().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 / len(NODES)
-
-    def disk_mb(self):
-        """What their folders take on the disk, the mean of the servers."""
-        files = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
-        return sum(os.stat(file).st_blocks * 512 for file in files) / 1e6 / len(NODES)
-
-
-class Drax(Store):
-    name = "drax"
-
-    def __init__(self):
-        super().__init__()
-        self.cluster = Cluster(3, base=str(self.folder))
-        self.cluster.start()
-        leader = self.cluster.leader()
-        self.first = ",".join([leader.addr] + [node.addr for node in self.cluster.nodes if node is not leader])
-
-    def pids(self):
-        supervisors = [node.pid for node in self.cluster.nodes]
-        return supervisors + [pid for pid, fields in proc_stats()
-                              if int(fields[1]) in supervisors and fields[0] != "Z"]
-
-    def close(self):
-        self.cluster.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def fill(self, keys):
-        load.bench(self.first, "put", count=1, keys=keys, prefill=True)
-
-    def load(self, work, clients, connections, keys, seconds):
-        flags = {"clients": clients, "connections": connections, "keys": keys, "duration": f"{seconds}s"}
-        workload = {"sget": "get", "mix": "mixed"}.get(work, work)
-        if work == "sget":
-            flags["stale"] = True
-        # To the leader, as the peers are asked: the first endpoint of every connection.
-        found = load.bench(self.first.split(",")[0], workload, **flags)
-        return {"rate": found["throughput"], "operations": found["operations"], "errors": sum(found["errors"].values()),
-                "p50_us": found["latency_ns"]["p50"] / 1000, "p99_us": found["latency_ns"]["p99"] / 1000}
-
-
 class Peer(Store):
-    """One that is driven by a program of the directory given with --peers."""
+    """What etcd and ZooKeeper have in common: servers of one process each, and a program that takes -op."""
 
     def __init__(self, programs):
         super().__init__()
         self.program = os.path.join(programs, self.program)
-        self.ports = [ports_find(3) for _ in NODES]
-        self.leader = None
-        for i in NODES:
-            self.start(self.argv(i))
-        for client, *_ in self.ports:
-            wait_until(lambda port=client: self.answers(port), START_TIMEOUT_S, f"{self.name} on {client}")
+        self.ports = [ports_find(3) for _ in range(self.servers)]
+        self.processes = []
+        try:
+            for i in range(self.servers):
+                self.processes.append(Process(self.argv(i)))
+            for i in range(self.servers):
+                self.listening_wait(i)
+        except BaseException:
+            self.close()
+            raise
 
-    @staticmethod
-    def answers(port):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+    def close(self):
+        for process in self.processes:
+            process.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def endpoints(self):
-        return [f"127.0.0.1:{client}" for client, *_ in self.ports]
+    def pids(self):
+        return [process.pid for process in self.processes]
 
-    def run(self, *flags):
-        return subprocess.run([self.program, *flags], capture_output=True, text=True, timeout=500, check=False)
+    def listening_wait(self, i):
+        def answers():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.ports[i][0])) == 0
+        wait_until(answers, START_TIMEOUT_S, f"{self.name}'s server {i}")
 
-    def fill(self, keys):
-        """Each key once; again as long as a server has not found its peers yet."""
-        wait_until(lambda: self.recorded("-op", "fill", "-keys", str(keys), "-clients", "64", "-conns", "16",
-                                         "-endpoints", ",".join(self.endpoints()))["errs"] == 0,
-                   START_TIMEOUT_S, f"{self.name} to be filled", 1)
+    def endpoint(self, i):
+        return f"127.0.0.1:{self.ports[i][0]}"
 
-    def recorded(self, *flags):
-        """What a run of the program left behind; AssertionError when it failed altogether."""
+    def endpoints(self, without=None):
+        return ",".join(self.endpoint(i) for i in range(self.servers) if i != without)
+
+    def leader(self):
+        """The number of the server that leads."""
+        found = wait_until(lambda: [i for i in range(self.servers) if self.leads(i)], LEADER_TIMEOUT_S,
+                           f"{self.name}'s leader", 0.2)
+        return found[0]
+
+    def recorded(self, *flags, timeout=load.RUN_TIMEOUT_S):
+        """What a run of the program left behind, and its `client_cpu_s`; errs is -1 when nothing succeeded."""
         out = self.folder / "run.json"
         out.unlink(missing_ok=True)
-        done = self.run(*flags, "-out", str(out))
-        if done.returncode != 0:
-            raise AssertionError(f"{self.name}: {done.stdout}{done.stderr}")
-        return json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"errs": -1}
+        _, cpu_s = load.program([self.program, *flags, "-out", str(out)], timeout)
+        found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"errs": -1}
+        return {**found, "client_cpu_s": cpu_s}
 
-    def target(self):
-        return ",".join(self.endpoints())
+    def fill(self, keys, size=256):
+        """Again as long as a server has not found its peers yet."""
+        flags = ["-op", "fill", "-keys", str(keys), "-clients", "256", "-conns", "32", "-vsize", str(size)]
+        wait_until(lambda: self.recorded(*flags, "-endpoints", self.target(), timeout=FILL_TIMEOUT_S)["errs"] == 0,
+                   START_TIMEOUT_S, f"{self.name} to be filled", 1)
 
-    def load(self, work, clients, connections, keys, seconds):
+    def load_run(self, work, clients, connections, keys, seconds, size):
         found = self.recorded("-op", work, "-clients", str(clients), "-conns", str(connections), "-keys", str(keys),
-                              "-secs", str(seconds), "-warm", "0", "-endpoints", self.target())
+                              "-secs", str(seconds), "-vsize", str(size), "-warm", "0", "-endpoints", self.target())
         if found["errs"] < 0:
             raise AssertionError(f"{self.name}: nothing succeeded in {work}")
         return {"rate": found["ops_s"], "operations": found["n"], "errors": found["errs"],
-                "p50_us": found["p50"], "p99_us": found["p99"]}
+                "p50_us": found["p50"], "p99_us": found["p99"], "client_cpu_s": found["client_cpu_s"]}
+
+    def watch_run(self, **plan):
+        raise NotMeasured
+
+    def kill(self, i):
+        self.processes[i].signal(signal.SIGKILL)
+
+    def start_again(self, i):
+        self.processes[i].wait(10)
+        self.processes[i].close()
+        self.processes[i] = Process(self.argv(i))
+
+    def failover(self):
+        i = self.leader()
+        self.kill(i)
+        begin = time.monotonic()
+        self.write_wait(self.endpoints(without=i))
+        took_s = time.monotonic() - begin
+        self.start_again(i)
+        self.listening_wait(i)
+        self.read_wait(self.endpoint(i))
+        return took_s
+
+    def restart(self):
+        i = (self.leader() + 1) % self.servers
+        self.kill(i)
+        self.processes[i].wait(10)
+        begin = time.monotonic()
+        self.start_again(i)
+        self.read_wait(self.endpoint(i))
+        return time.monotonic() - begin
 
 
 class Etcd(Peer):
@@ -165,24 +132,80 @@ class Etcd(Peer):
                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
                 "--initial-cluster", members, "--initial-cluster-state", "new", "--log-level", "error"]
 
+    def leads(self, i):
+        """Whether the program, asked for the leader among this server alone, finds one."""
+        try:
+            text, _ = load.program([self.program, "-op", "leader", "-endpoints", self.endpoint(i)], 30)
+        except AssertionError:
+            return False
+        return text.decode().strip() == self.endpoint(i)
+
     def target(self):
-        if not self.leader:
-            self.leader = wait_until(lambda: self.run("-op", "leader", "-endpoints", ",".join(self.endpoints()))
-                                     .stdout.strip(), START_TIMEOUT_S, "etcd's leader", 0.5)
-        return self.leader
+        return self.endpoint(self.leader())
+
+    def watch_run(self, rate, watchers, connections, seconds):
+        flags = ["-rate", str(rate), "-watchers", str(watchers), "-conns", str(connections), "-secs", str(seconds)]
+        text, cpu_s = load.program([self.program, "-op", "watch", *flags, "-endpoints", self.target()])
+        p50 = re.search(r"delivered (\d+) of \1, us p50 (\d+)", text.decode())
+        if not p50:
+            raise AssertionError(f"etcd: {text.decode()}")
+        return {"p50_us": float(p50[2]), "client_cpu_s": cpu_s}
+
+    def write_wait(self, endpoints):
+        self.told("failover", endpoints)
+
+    def read_wait(self, endpoints):
+        self.told("ready", endpoints)
+
+    def told(self, what, endpoints):
+        text, _ = load.program([self.program, "-op", what, "-endpoints", endpoints], 90)
+        if b" ms" not in text:
+            raise AssertionError(f"etcd: {what}: {text.decode()}")
 
 
 class ZooKeeper(Peer):
+    """Its clients are spread over all servers; it is not told more than Debian tells it but the size of its heap."""
+
     name = "zookeeper"
     program = "zkload"
+    heap = "512m"
 
     def argv(self, i):
         home = self.folder / f"n{i}"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         (home / "myid").write_text(f"{i + 1}\n", encoding="ascii")
         lines = ["tickTime=2000", "initLimit=10", "syncLimit=5", f"dataDir={home}", f"clientPort={self.ports[i][0]}",
                  "clientPortAddress=127.0.0.1", "admin.enableServer=false", "maxClientCnxns=0"]
         lines += [f"server.{j + 1}=127.0.0.1:{ports[1]}:{ports[2]}" for j, ports in enumerate(self.ports)]
         (self.folder / f"n{i}.cfg").write_text("\n".join(lines) + "\n", encoding="ascii")
-        return ["java", "-Xmx512m", "-cp", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar",
+        return ["java", f"-Xmx{self.heap}", "-cp", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.folder / f"n{i}.cfg")]
+
+    def leads(self, i):
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports[i][0]), 5) as asked:
+                asked.sendall(b"srvr")
+                return b"Mode: leader" in b"".join(iter(lambda: asked.recv(4096), b""))
+        except OSError:
+            return False
+
+    def target(self):
+        return self.endpoints()
+
+    def write_wait(self, endpoints):
+        self.one("put", endpoints)
+
+    def read_wait(self, endpoints):
+        self.one("get", endpoints)
+
+    def one(self, work, endpoints):
+        """One operation, tried until it succeeds."""
+        flags = ["-op", work, "-clients", "1", "-conns", "1", "-keys", "1", "-ops", "1", "-secs", "30", "-warm", "0"]
+        wait_until(lambda: self.recorded(*flags, "-endpoints", endpoints)["errs"] == 0,
+                   START_TIMEOUT_S, f"zookeeper to {work}", 0)
+
+
+class ZooKeeperLarge(ZooKeeper):
+    """A million nodes need more than Debian's 512 MB."""
+
+    heap = "2g"
