@@ -53,11 +53,12 @@ static int clients_read(void *hint, uint64_t now_ms) {
         if (rc == 0)
             gateway_actor_request(self->gateway, &envelope, payload, now_ms);
     }
-    return 0;
+    return LOOP_MORE;
 }
 
 static int clients_respond(void *hint, const envelope_t *envelope, slice_t response) {
     life_t *self = hint;
+    loop_used(self->loop, clients_socket(self->clients));
     return clients_send(self->clients, envelope, response);
 }
 

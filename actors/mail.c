@@ -308,7 +308,7 @@ static int inbox_drain(mail_t *self, link_inbox_t *inbox, bool from_peer, uint64
         }
         deliver(self, &message, from_peer, now_ms);
     }
-    return 0;
+    return LOOP_MORE;
 }
 
 static int inbox_read(void *hint, uint64_t now_ms) {

@@ -195,6 +195,69 @@ static void many_sources(void **state) {
         close(fds[i]);
 }
 
+static int on_socket_once(void *hint, uint64_t now_ms) {
+    fixture_t *f = hint;
+    char text[8];
+    (void) now_ms;
+    if (zmq_recv(f->near, text, sizeof text, ZMQ_DONTWAIT) < 0)
+        return 0;
+    note(f, 's');
+    return LOOP_MORE;
+}
+
+static void a_handler_may_leave_some_for_the_next_turn(void **state) {
+    fixture_t *f = *state;
+    loop_add(f->loop, f->near, -1, on_socket_once, f);
+    loop_each_turn(f->loop, on_turn, deadline, f);
+    for (int i = 0; i < 3; i++)
+        zmq_send(f->far, "a", 1, 0);
+    f->end_after = 3;
+    uint64_t begun = loop_now_ms();
+    assert_int_equal(loop_run(f->loop), LOOP_DONE);
+    assert_true(loop_now_ms() - begun < 900);
+    assert_string_equal(f->trace, "ststst");
+}
+
+/* Takes the sign that there is a message away from the descriptor, as a send may. */
+static int use_socket(void *hint, uint64_t now_ms) {
+    fixture_t *f = hint;
+    int events = 0;
+    size_t size = sizeof events;
+    on_fd(hint, now_ms);
+    zmq_send(f->far, "a", 1, 0);
+    assert_int_equal(zmq_getsockopt(f->near, ZMQ_EVENTS, &events, &size), 0);
+    assert_true(events & ZMQ_POLLIN);
+    loop_used(f->loop, f->near);
+    return 0;
+}
+
+static void a_socket_that_was_used_is_asked(void **state) {
+    fixture_t *f = *state;
+    loop_add(f->loop, f->near, -1, on_socket, f);
+    loop_add(f->loop, NULL, f->fd, use_socket, f);
+    loop_each_turn(f->loop, on_turn, deadline, f);
+    assert_int_equal(eventfd_write(f->fd, 1), 0);
+    f->end_after = 2;
+    uint64_t begun = loop_now_ms();
+    assert_int_equal(loop_run(f->loop), LOOP_DONE);
+    assert_true(loop_now_ms() - begun < 900);
+    assert_string_equal(f->trace, "ftst");
+}
+
+static void what_came_before_a_socket_was_added_is_served(void **state) {
+    fixture_t *f = *state;
+    int events = 0;
+    size_t size = sizeof events;
+    zmq_send(f->far, "a", 1, 0);
+    assert_int_equal(zmq_getsockopt(f->near, ZMQ_EVENTS, &events, &size), 0);
+    loop_add(f->loop, f->near, -1, on_socket, f);
+    loop_each_turn(f->loop, on_turn, deadline, f);
+    uint64_t begun = loop_now_ms();
+    assert_int_equal(loop_run(f->loop), LOOP_DONE);
+    assert_true(loop_now_ms() - begun < 900);
+    assert_string_equal(f->trace, "st");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -204,6 +267,9 @@ int main(void) {
         T(a_handler_may_change_the_sources),
         T(a_failure_ends_the_loop),
         T(many_sources),
+        T(a_handler_may_leave_some_for_the_next_turn),
+        T(a_socket_that_was_used_is_asked),
+        T(what_came_before_a_socket_was_added_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
