@@ -48,6 +48,8 @@ static const char *node_missing(const world_t *self, unsigned slot, unsigned lea
         return "its promotion";
     if (storage_no_space(storage))
         return "space";
+    if (world_gateway(self, slot)->blocks) /* of users that have gone: they may still delete all */
+        return "the end of writes";
     if (raft_leader(raft->core) != other->node)
         return "the leader";
     if (raft_config(raft->core)->index != raft_config(other->core)->index)
