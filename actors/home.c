@@ -120,6 +120,10 @@ void home_journal_path(char out[LIMIT_PATH_BYTES], const char *directory) {
     snprintf(out, LIMIT_PATH_BYTES, "%.4000s/journal", directory);
 }
 
+void home_commit_path(char out[LIMIT_PATH_BYTES], const char *directory) {
+    snprintf(out, LIMIT_PATH_BYTES, "%.4000s/commit", directory);
+}
+
 void home_states_path(char out[LIMIT_PATH_BYTES], const char *directory) {
     snprintf(out, LIMIT_PATH_BYTES, "%.4000s/state", directory);
 }

@@ -2,6 +2,7 @@
  *
  *   identity        who this node is, written once
  *   journal/        segments (journal.h)
+ *   commit          the commit index last known (commit_note.h)
  *   state/CURRENT   the state directory in force, and where it was installed
  *   state/NNNNNNNN/ LevelDB
  *
@@ -36,8 +37,9 @@ int home_identity_save(const fs_t *fs, const char *directory, const home_identit
 int home_current_load(const fs_t *fs, const char *directory, home_current_t *out);
 int home_current_save(const fs_t *fs, const char *directory, const home_current_t *current);
 
-/* `out` = DIRECTORY/journal, DIRECTORY/state, DIRECTORY/state/NNNNNNNN. */
+/* `out` = DIRECTORY/journal, DIRECTORY/commit, DIRECTORY/state, DIRECTORY/state/NNNNNNNN. */
 void home_journal_path(char out[LIMIT_PATH_BYTES], const char *directory);
+void home_commit_path(char out[LIMIT_PATH_BYTES], const char *directory);
 void home_states_path(char out[LIMIT_PATH_BYTES], const char *directory);
 void home_state_path(char out[LIMIT_PATH_BYTES], const char *directory, uint64_t number);
 

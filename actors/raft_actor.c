@@ -233,7 +233,7 @@ static void opened_receive(raft_actor_t *self, const message_opened_t *opened, u
                         .vote = opened->vote,
                         .first_index = opened->first_index,
                         .last_index = opened->last_index,
-                        .applied = opened->applied,
+                        .commit = opened->commit,
                         .time_ms = opened->time_ms,
                         .no_space = opened->no_space,
                         .runs = opened->runs,
@@ -251,10 +251,10 @@ static void opened_receive(raft_actor_t *self, const message_opened_t *opened, u
         return;
     }
     self->phase = RAFT_RUNNING;
-    log_info(self->log, "running node=%llu term=%llu first=%llu last=%llu applied=%llu",
+    log_info(self->log, "running node=%llu term=%llu first=%llu last=%llu commit=%llu",
              (unsigned long long) opened->node, (unsigned long long) opened->term,
              (unsigned long long) opened->first_index, (unsigned long long) opened->last_index,
-             (unsigned long long) opened->applied);
+             (unsigned long long) opened->commit);
     status_changed(self);
 }
 

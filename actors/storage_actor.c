@@ -48,6 +48,22 @@ int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t 
     return 0;
 }
 
+/* What was known to be committed before this start counts at once; without the note the node serves
+ * all the same. */
+static void note_open(storage_actor_t *self) {
+    char path[LIMIT_PATH_BYTES];
+    home_commit_path(path, self->home);
+    int rc = commit_note_open(&self->note, self->options.fs, path, journal_salt(self->journal));
+    if (rc) {
+        log_warning(self->log, "cannot keep the commit index in %s: %s", path, error_text(rc));
+        return;
+    }
+    uint64_t noted = commit_note_index(self->note), last = journal_last_index(self->journal);
+    self->settle_floor = noted < last ? noted : last;
+    if (self->settle_floor > self->commit)
+        self->commit = self->settle_floor;
+}
+
 struct stale_search {
     const storage_actor_t *self;
     char found[LIMIT_PATH_BYTES];
@@ -112,6 +128,7 @@ static int home_open(storage_actor_t *self, char *detail, size_t detail_size) {
     self->commit = state_applied(self->state);
     self->settle_index = journal_last_index(self->journal);
     self->settle_ms = UINT64_MAX; /* counted from the first turn */
+    note_open(self);
     return 0;
 }
 
@@ -161,6 +178,8 @@ static int format(storage_actor_t *self, const message_format_t *format) {
         rc = storage_state_open(self, true, detail, sizeof detail);
     if (rc == 0)
         rc = home_current_save(fs, self->home, &self->current);
+    if (rc == 0)
+        note_open(self);
     if (rc == 0) /* no identity without the names of journal and state */
         rc = fs->sync_dir(fs->self, self->home);
     self->identity = (home_identity_t){format->cluster, format->node, format->hint};
@@ -208,6 +227,11 @@ static size_t configs_gather(storage_actor_t *self, config_t **out) {
     return count;
 }
 
+static uint64_t known_committed(const storage_actor_t *self) {
+    uint64_t last = journal_last_index(self->journal);
+    return self->commit < last ? self->commit : last;
+}
+
 void storage_opened_send(storage_actor_t *self) {
     message_t out = {.kind = MESSAGE_OPENED};
     message_opened_t *opened = &out.opened;
@@ -222,7 +246,7 @@ void storage_opened_send(storage_actor_t *self) {
         opened->vote = journal_vote(self->journal);
         opened->first_index = journal_first_index(self->journal);
         opened->last_index = journal_last_index(self->journal);
-        opened->applied = state_applied(self->state);
+        opened->commit = known_committed(self);
         uint64_t stamped = journal_time_ms(self->journal);
         opened->time_ms =
             stamped > state_time_ms(self->state) ? stamped : state_time_ms(self->state);
@@ -332,7 +356,8 @@ static void settle_turn(storage_actor_t *self, uint64_t now_ms) {
     uint64_t last =
         journal_last_index(self->journal); /* a new leader may have cut the journal's end */
     uint64_t wanted = self->settle_index < last ? self->settle_index : last;
-    if (state_applied(self->state) >= wanted || now_ms >= self->settle_ms)
+    uint64_t applied = state_applied(self->state);
+    if (applied >= wanted || (applied >= self->settle_floor && now_ms >= self->settle_ms))
         self->settle_ms = 0;
 }
 
@@ -498,6 +523,7 @@ void storage_actor_destroy(storage_actor_t **self_p) {
     storage_watch_clear(self);
     tail_clear(&self->tail);
     state_close(&self->state);
+    commit_note_close(&self->note);
     journal_close(&self->journal);
     buffer_free(&self->scratch);
     buffer_free(&self->outcome);

@@ -121,6 +121,8 @@ int storage_apply_turn(storage_actor_t *self, uint64_t now_ms) {
     uint64_t last = journal_last_index(self->journal);
     uint64_t upto = self->commit < last ? self->commit : last;
     size_t budget = STORAGE_APPLY_BYTES;
+    if (self->note)
+        commit_note_put(self->note, upto); /* before anybody can see what it comes to */
     while (budget && state_applied(self->state) < upto) {
         /* The overlay is bounded: apply waits for the flush when it cannot keep up. */
         if (self->flushing && state_overlay_bytes(self->state) > STATE_OVERLAY_MAX_BYTES)

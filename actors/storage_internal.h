@@ -16,6 +16,7 @@
 #include "broker/block.h"
 #include "broker/error.h"
 #include "broker/past.h"
+#include "store/commit_note.h"
 #include "store/journal.h"
 #include "store/state.h"
 
@@ -130,6 +131,7 @@ struct storage_actor {
     home_identity_t identity;
     home_current_t current;
     journal_t *journal;
+    commit_note_t *note; /* NULL: it could not be made */
     state_t *state;
 
     bool opened;                          /* raft sent OPEN */
@@ -139,7 +141,8 @@ struct storage_actor {
     uint64_t
         settle_index;   /* the journal's end at the start: what may have been applied before it */
     uint64_t settle_ms; /* or until then, when there is no leader; 0: settled */
-    bool write_blocked; /* the first write found no room */
+    uint64_t settle_floor; /* but not before this was applied: it was noted */
+    bool write_blocked;    /* the first write found no room */
     uint64_t retry_ms;
     bool written_changed; /* raft is to hear of first_index or no_space */
     tail_t tail;

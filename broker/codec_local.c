@@ -61,7 +61,7 @@ static void opened_encode(encoder_t *out, const message_t *message) {
     pack_uint(header, opened->vote);
     pack_uint(header, opened->first_index);
     pack_uint(header, opened->last_index);
-    pack_uint(header, opened->applied);
+    pack_uint(header, opened->commit);
     pack_uint(header, opened->time_ms);
     pack_bool(header, opened->no_space);
     pack_uint(header, opened->gateway_boot);
@@ -123,7 +123,7 @@ static void opened_decode(decoder_t *in, message_t *message) {
     opened->vote = codec_id_read(&in->in);
     opened->first_index = codec_index_read(&in->in);
     opened->last_index = codec_index_read(&in->in);
-    opened->applied = codec_index_read(&in->in);
+    opened->commit = codec_index_read(&in->in);
     opened->time_ms = codec_index_read(&in->in);
     opened->no_space = unpack_bool(&in->in);
     opened->gateway_boot = unpack_uint(&in->in, UINT64_MAX);

@@ -283,7 +283,7 @@ typedef struct {
     uint64_t term, vote;  /* hard state; vote 0 = none */
     uint64_t first_index; /* of the journal; last_index + 1 when it is empty */
     uint64_t last_index;
-    uint64_t applied; /* never above last_index */
+    uint64_t commit;  /* known to be committed: what is applied, or more; not above last_index */
     uint64_t time_ms; /* cluster time of the last entry or snapshot */
     bool no_space;
     uint64_t gateway_boot; /* last boot of this node's gateway seen in the state */

@@ -36,6 +36,11 @@ typedef struct fs {
                 void *hint);
     int (*remove_tree)(void *self,
                        const char *path); /* a directory and all below; absent is fine */
+    /* The first `size` bytes of the file at `path` as memory, until unmap; what the file lacks of
+     * them, or all of it, is made of zeros. What is stored there is the file's, also when the
+     * process is killed right after; a power loss may take it back to any earlier content. */
+    int (*map)(void *self, const char *path, size_t size, void **out);
+    void (*unmap)(void *self, void *memory, size_t size);
     /* Bytes that may still be written to the file system of `path`. */
     int (*space)(void *self, const char *path, uint64_t *bytes);
 } fs_t;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -213,6 +214,49 @@ static int posix_remove_tree(void *self, const char *path) {
     return errno_code();
 }
 
+/* With blocks of its own: a store into memory has no way to say that the disk is full. */
+static int file_reach(int fd, size_t size) {
+    struct stat status;
+    int error;
+    if (fstat(fd, &status) != 0)
+        return errno_code();
+    if (status.st_size >= (off_t) size)
+        return 0;
+    do
+        error = posix_fallocate(fd, 0, (off_t) size);
+    while (error == EINTR);
+    errno = error;
+    return error ? errno_code() : 0;
+}
+
+static int posix_map(void *self, const char *path, size_t size, void **out) {
+    (void) self;
+    int fd;
+    *out = NULL;
+    do
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno_code();
+    int code = file_reach(fd, size);
+    if (code == 0) {
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED)
+            code = errno_code();
+        else
+            *out = memory;
+    }
+    int kept = errno;
+    (void) close(fd);
+    errno = kept;
+    return code;
+}
+
+static void posix_unmap(void *self, void *memory, size_t size) {
+    (void) self;
+    (void) munmap(memory, size);
+}
+
 static int posix_space(void *self, const char *path, uint64_t *bytes) {
     (void) self;
     struct statvfs status;
@@ -237,6 +281,8 @@ const fs_t *fs_posix(void) {
         .sync_dir = posix_sync_dir,
         .list = posix_list,
         .remove_tree = posix_remove_tree,
+        .map = posix_map,
+        .unmap = posix_unmap,
         .space = posix_space,
     };
     return &fs;

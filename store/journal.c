@@ -241,3 +241,7 @@ void journal_close(journal_t **self) {
 bool journal_dead(const journal_t *self) {
     return self->dead;
 }
+
+uint64_t journal_salt(const journal_t *self) {
+    return self->salt;
+}

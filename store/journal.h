@@ -74,6 +74,7 @@ int journal_reserve_end(journal_t *self, journal_reserve_t **job);
 bool journal_no_space(const journal_t *self);
 
 bool journal_dead(const journal_t *self);
+uint64_t journal_salt(const journal_t *self); /* as it was made: tells it from any other */
 uint64_t journal_first_index(const journal_t *self);
 uint64_t journal_last_index(const journal_t *self);
 uint64_t journal_term(const journal_t *self); /* hard state */

@@ -33,7 +33,7 @@ static int boot_check(const raft_boot_t *boot) {
         boot->last_index > RAFT_NUMBER_MAX || boot->term > RAFT_NUMBER_MAX ||
         boot->time_ms > RAFT_NUMBER_MAX)
         return DRAX_EINVAL;
-    if (boot->applied + 1 < boot->first_index || boot->applied > boot->last_index)
+    if (boot->commit + 1 < boot->first_index || boot->commit > boot->last_index)
         return DRAX_EINVAL;
     if (boot->run_count == 0) /* only a log that was never written has nothing to say */
         return boot->first_index == 1 && boot->last_index == 0 ? 0 : DRAX_EINVAL;
@@ -82,7 +82,7 @@ int log_open(raft_log_t *self, const raft_boot_t *boot, uint64_t bytes_max) {
     self->last_time_ms = boot->time_ms;
     self->cached = self->last + 1;
     self->bytes_max = bytes_max;
-    log_configs_prune(self, boot->applied);
+    log_configs_prune(self, boot->commit);
     return 0;
 }
 

@@ -82,7 +82,7 @@ int raft_new(raft_t **out, const raft_options_t *options, const raft_boot_t *boo
         self->vote = 0;
         self->hard_dirty = true;
     }
-    self->commit = self->commit_reported = boot->applied;
+    self->commit = self->commit_reported = boot->commit;
     self->no_space = boot->no_space;
     election_timer_reset(self);
     const config_t *config = log_config(&self->log);

@@ -50,7 +50,7 @@ typedef struct raft_options {
 typedef struct raft_boot {
     uint64_t term, vote;
     uint64_t first_index, last_index;
-    uint64_t applied;
+    uint64_t commit; /* known to be committed */
     uint64_t time_ms;
     bool no_space;
     const term_run_t *runs; /* runs[0] is (first_index - 1, its term): the snapshot's end */

@@ -283,7 +283,7 @@ static void opened_build(fuzz_input_t *in, const fuzz_near_t *near, message_open
     out->vote = fuzz_byte(in) % 4;
     out->first_index = fuzz_number(in, 1);
     out->last_index = fuzz_number(in, near->index);
-    out->applied = fuzz_number(in, near->index);
+    out->commit = fuzz_number(in, near->index);
     out->time_ms = fuzz_number(in, near->time_ms);
     out->gateway_boot = fuzz_byte(in);
     config_build(in, near, &out->hint);

@@ -178,6 +178,23 @@ static int memory_space(void *self, const char *path, uint64_t *bytes) {
     return 0;
 }
 
+static int memory_map(void *self, const char *path, size_t size, void **out) {
+    (void) self;
+    file_t *file = file_find(path);
+    file = file ? file : file_make(path);
+    *out = NULL;
+    if (!file || (size > file->size && !file_resize(file, size)))
+        return DRAX_ENOSPC;
+    *out = file->data;
+    return 0;
+}
+
+static void memory_unmap(void *self, void *memory, size_t size) {
+    (void) self;
+    (void) memory;
+    (void) size;
+}
+
 const fs_t *fuzz_fs_reset(void) {
     static const fs_t fs = {.open = memory_open,
                             .pread = memory_pread,
@@ -192,6 +209,8 @@ const fs_t *fuzz_fs_reset(void) {
                             .sync_dir = memory_directory,
                             .list = memory_list,
                             .remove_tree = memory_remove_tree,
+                            .map = memory_map,
+                            .unmap = memory_unmap,
                             .space = memory_space};
     for (size_t i = 0; i < FUZZ_FS_FILES; i++)
         files[i].used = false;

@@ -127,7 +127,7 @@ static void core_make(side_t *self, uint8_t how) {
         boot = (raft_boot_t){.term = 3,
                              .first_index = 5,
                              .last_index = 9,
-                             .applied = 6,
+                             .commit = 6,
                              .time_ms = 100,
                              .runs = runs,
                              .run_count = 2,

@@ -52,7 +52,7 @@ static void opened_add(side_t *self) {
     out.opened.node = self->node;
     out.opened.first_index = 1;
     if (self->node) {
-        out.opened.last_index = out.opened.applied = self->index;
+        out.opened.last_index = out.opened.commit = self->index;
         out.opened.term = self->term;
         out.opened.run_count = 1;
         out.opened.runs = calloc(2, sizeof *out.opened.runs);

@@ -51,7 +51,7 @@ raft_t *core_follower(unsigned voters, uint64_t now_ms) {
     const raft_boot_t boot = {.term = 1,
                               .first_index = 1,
                               .last_index = CORE_LAST,
-                              .applied = 1,
+                              .commit = 1,
                               .runs = runs,
                               .run_count = 2,
                               .configs = &config,

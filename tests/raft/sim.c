@@ -241,7 +241,7 @@ void sim_restart(sim_t *self, uint64_t id) {
                         .vote = node->vote,
                         .first_index = node->first,
                         .last_index = sim_durable_last(node),
-                        .applied = node->flushed,
+                        .commit = node->flushed,
                         .time_ms = node->log.count ? node->log.items[node->log.count - 1].time_ms
                                                    : node->base_time,
                         .no_space = node->no_space};

@@ -21,7 +21,7 @@ static void test_boot_contradictions(void **state) {
     const raft_boot_t base = {.term = 3,
                               .first_index = 5,
                               .last_index = 10,
-                              .applied = 6,
+                              .commit = 6,
                               .runs = good,
                               .run_count = 2,
                               .configs = configs,
@@ -31,8 +31,8 @@ static void test_boot_contradictions(void **state) {
         bad[i] = base;
     bad[0].first_index = 0;
     bad[1].last_index = 3;
-    bad[2].applied = 11;
-    bad[3].applied = 3;
+    bad[2].commit = 11;
+    bad[3].commit = 3;
     bad[4].runs = late;
     bad[5].runs = falling;
     bad[6].runs = elsewhere;
@@ -51,11 +51,11 @@ static void test_boot_contradictions(void **state) {
     /* A log that was never written, but for one number. */
     bad[17] = core_empty;
     bad[17].first_index = 2;
-    bad[17].last_index = bad[17].applied = 1;
+    bad[17].last_index = bad[17].commit = 1;
     bad[18] = core_empty;
     bad[18].last_index = 1;
     bad[19] = base;
-    bad[19].last_index = bad[19].applied - 1;
+    bad[19].last_index = bad[19].commit - 1;
     for (size_t i = 0; i < 20; i++) {
         raft_t *core;
         assert_int_equal(raft_new(&core, &core_options, &bad[i], 0), DRAX_EINVAL);
@@ -79,7 +79,7 @@ static void test_boot_of_a_later_term(void **state) {
                               .vote = 1,
                               .first_index = 5,
                               .last_index = 4,
-                              .applied = 4,
+                              .commit = 4,
                               .runs = runs,
                               .run_count = 1,
                               .configs = &config,

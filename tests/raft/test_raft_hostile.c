@@ -249,12 +249,12 @@ static void seed_run(uint64_t seed) {
     raft_boot_t boot = {.term = 2,
                         .first_index = 1,
                         .last_index = 5,
-                        .applied = 1 + roll(5),
+                        .commit = 1 + roll(5),
                         .runs = runs,
                         .run_count = 3,
                         .configs = &config,
                         .config_count = 1};
-    self.applied = boot.applied;
+    self.applied = boot.commit;
     do {
         memory_short = true;
         (void) raft_new(&self.core, &options, &boot, self.now_ms);

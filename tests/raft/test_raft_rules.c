@@ -346,7 +346,7 @@ static void test_fetched_is_cut(void **state) {
     raft_boot_t boot = {.term = 1,
                         .first_index = 1,
                         .last_index = 2 * LIMIT_APPEND_ENTRIES,
-                        .applied = 1,
+                        .commit = 1,
                         .runs = runs,
                         .run_count = 2,
                         .configs = &config,

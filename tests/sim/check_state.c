@@ -17,11 +17,14 @@ static void digest_check(checks_t *self, unsigned slot, uint64_t applied, uint64
                    slot, U(applied));
 }
 
-/* A node that starts answers stale reads once it has applied what it had, or when 3 s have passed.
+/* A node that starts answers stale reads once it has applied what it had, or, when 3 s have passed,
+ * what it had noted to be committed: all that it can have shown, unless the note went with a power
+ * loss or could not be made.
  */
 static void settle_note(slot_checks_t *at, const struct storage_actor *storage) {
     if (at->settled || !storage->state)
         return;
+    at->forgetful = at->forgetful || !storage->note;
     if (!storage_settled(storage)) {
         at->settle_ms = storage->settle_ms;
         return;
@@ -29,8 +32,11 @@ static void settle_note(slot_checks_t *at, const struct storage_actor *storage) 
     uint64_t last = journal_last_index(storage->journal);
     uint64_t wanted = storage->settle_index < last ? storage->settle_index : last;
     bool waited = at->settle_ms && storage->now_ms >= at->settle_ms;
+    bool behind = waited && state_applied(storage->state) < wanted;
     at->settled = true;
-    at->lapses += waited && state_applied(storage->state) < wanted;
+    at->lapses += behind && at->forgetful;
+    if (!behind)
+        at->forgetful = !storage->note;
 }
 
 uint64_t checks_memory(const checks_t *self, unsigned slot) {

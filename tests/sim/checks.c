@@ -58,6 +58,10 @@ void checks_wiped(checks_t *self, unsigned slot) {
     at->view.base = at->view.last = 0;
 }
 
+void checks_power_lost(checks_t *self, unsigned slot) {
+    self->slots[slot].forgetful = true;
+}
+
 void checks_turn(checks_t *self, unsigned slot, actor_t actor) {
     if (actor == ACTOR_RAFT) {
         check_raft_turn(self, slot);

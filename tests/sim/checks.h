@@ -20,6 +20,8 @@ void checks_started(checks_t *self, unsigned slot, actor_t actor);
 void checks_ended(checks_t *self, unsigned slot, actor_t actor);
 /* The disk was replaced by an empty one. */
 void checks_wiped(checks_t *self, unsigned slot);
+/* The machine lost its power. */
+void checks_power_lost(checks_t *self, unsigned slot);
 /* A turn of `actor` is over (messages received, turn taken) and it goes on living. */
 void checks_turn(checks_t *self, unsigned slot, actor_t actor);
 /* `actor` sends `message` to `to` of its node, or (`to` ACTOR_NONE) to the peer message->to. It
@@ -33,7 +35,7 @@ void checks_synced(checks_t *self, unsigned slot, const char *path);
 const struct replay *checks_replay(const checks_t *self);
 
 /* What a node told is not unsaid until this changes: its disk was replaced, or it gave up waiting
- * for a majority after a start (docs/ARCHITECTURE.md, "Fairness and starting"). Never 0. */
+ * for a majority after a power loss (docs/ARCHITECTURE.md, "Fairness and starting"). Never 0. */
 uint64_t checks_memory(const checks_t *self, unsigned slot);
 
 /* The run is over, the world is whole and quiet. */

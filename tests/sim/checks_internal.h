@@ -68,7 +68,8 @@ typedef struct slot_checks {
     /* state */
     uint64_t applied;   /* of the present life */
     bool settled;       /* the present life has what the one before had applied, or has given up */
-    uint64_t lapses;    /* lives that gave up */
+    uint64_t lapses;    /* lives that gave up and could not know what had been shown */
+    bool forgetful;     /* what was shown may be noted nowhere */
     uint64_t settle_ms; /* when it will, by its clock; 0: not said yet */
     /* reads */
     uint64_t asked_boot;

@@ -82,6 +82,21 @@ static int disk_space(void *hint, const char *path, uint64_t *bytes) {
     return rc ? rc : below->space(below->self, path, bytes);
 }
 
+/* What is stored into it takes no call, so none can fail. */
+static int disk_map(void *hint, const char *path, size_t size, void **out) {
+    disk_t *self = hint;
+    const fs_t *below = fs_faulty_fs(self->faulty);
+    *out = NULL;
+    int rc = below_ok(self);
+    return rc ? rc : below->map(below->self, path, size, out);
+}
+
+static void disk_unmap(void *hint, void *memory, size_t size) {
+    disk_t *self = hint;
+    const fs_t *below = fs_faulty_fs(self->faulty);
+    below->unmap(below->self, memory, size);
+}
+
 /* ---- the calls: those that change something ---- */
 
 static int disk_open(void *hint, const char *path, bool create, fs_file_t **out) {
@@ -263,6 +278,8 @@ disk_t *disk_new(const disk_options_t *options) {
                       .sync_dir = disk_sync_dir,
                       .list = disk_list,
                       .remove_tree = disk_remove_tree,
+                      .map = disk_map,
+                      .unmap = disk_unmap,
                       .space = disk_space};
     return self;
 }

@@ -123,7 +123,10 @@ void machine_crash(machine_t *self, fs_crash_t how, uint64_t for_us) {
     self->stopping = false;
     processes_end(self, how != FS_CRASH_KEEP);
     disk_crash(self->disk, how);
-    self->world->counts.power_losses += how != FS_CRASH_KEEP;
+    if (how != FS_CRASH_KEEP) {
+        self->world->counts.power_losses++;
+        checks_power_lost(self->world->checks, self->slot);
+    }
     machine_start(self, for_us);
 }
 

@@ -395,6 +395,36 @@ static int faulty_remove_tree(void *hint, const char *path) {
     return 0;
 }
 
+static int faulty_map(void *hint, const char *path, size_t size, void **out) {
+    fs_faulty_t *self = hint;
+    bool stopping;
+    *out = NULL;
+    int code = call_begin(self, true, &stopping);
+    if (code != 0)
+        return code;
+    const name_t *name = table_find(&self->seen, path);
+    uint64_t there = name ? name->node->size : 0;
+    if (!name && !parent_there(&self->seen, path))
+        return code_set(DRAX_ENOTFOUND);
+    if (self->limit != 0 && size > there && fs_faulty_used(self) + size - there > self->limit)
+        return code_set(DRAX_ENOSPC);
+    if (!name)
+        operation_add(self, NULL, path, node_new(false));
+    node_t *node = table_find(&self->seen, path)->node;
+    if (size > there)
+        node_resize(node, size);
+    node->mapped = true;
+    *out = node->data;
+    return 0;
+}
+
+/* The file stays, and with it its memory. */
+static void faulty_unmap(void *hint, void *memory, size_t size) {
+    (void) hint;
+    (void) memory;
+    (void) size;
+}
+
 static int faulty_space(void *hint, const char *path, uint64_t *bytes) {
     fs_faulty_t *self = hint;
     (void) path;
@@ -424,6 +454,8 @@ fs_faulty_t *fs_faulty_new(uint64_t seed) {
         .sync_dir = faulty_sync_dir,
         .list = faulty_list,
         .remove_tree = faulty_remove_tree,
+        .map = faulty_map,
+        .unmap = faulty_unmap,
         .space = faulty_space,
     };
     return self;
@@ -530,6 +562,8 @@ void fs_faulty_crash(fs_faulty_t *self, fs_crash_t how) {
     table_clear(&self->seen);
     for (size_t i = 0; i < self->kept.count; i++) {
         node_t *node = self->kept.items[i].node;
+        if (node->mapped)
+            node_touch(node);
         if (how == FS_CRASH_RANDOM)
             node_settle_some(node, &self->random);
         node_restart(node);

@@ -12,6 +12,8 @@
  *  3. A sync that fails leaves what it should have written readable but forgotten: a later sync
  * that succeeds does not bring it to the disk (as Linux does).
  *  4. A write that fails may have been done in part.
+ *  5. What is stored into a mapped file is as a write that was not synced. Such a file must neither
+ *     go nor grow until it is unmapped.
  */
 #ifndef DRAX_TESTS_FS_FAULTY_H
 #define DRAX_TESTS_FS_FAULTY_H

@@ -67,6 +67,10 @@ static void sectors_dirty(node_t *node, uint64_t from, uint64_t to) {
     memset(node->dirty + from, 1, (size_t) (to - from) * sizeof(bool));
 }
 
+void node_touch(node_t *node) {
+    sectors_dirty(node, 0, node->capacity / SECTOR);
+}
+
 static void sectors_clean(node_t *node) {
     memset(node->dirty + node->dirty_from, 0,
            (size_t) (node->dirty_to - node->dirty_from) * sizeof(bool));

@@ -11,6 +11,7 @@
 typedef struct node {
     unsigned refs; /* names in both tables, open files, pending operations */
     bool directory;
+    bool mapped;          /* once; its memory is written by others */
     uint8_t *data, *disk; /* both `capacity` bytes, zeros beyond the size */
     uint64_t size, disk_size, capacity;
     bool *dirty; /* one a sector; none outside dirty_from <= sector < dirty_to */
@@ -32,6 +33,8 @@ void node_settle(node_t *node);
 void node_settle_some(node_t *node, uint64_t *random);
 /* Some sectors do before anyone asks; they may still be overwritten, and lost then. */
 void node_write_back(node_t *node, uint64_t *random);
+/* All of it may differ from what the disk has. */
+void node_touch(node_t *node);
 /* It is forgotten that the disk has not got it yet. */
 void node_forget(node_t *node);
 /* What the disk has is all there is. */

@@ -102,7 +102,7 @@ static void opened_random(message_opened_t *out, uint64_t *seed) {
     out->vote = id_any(seed);
     out->first_index = index_any(seed);
     out->last_index = index_any(seed);
-    out->applied = index_any(seed);
+    out->commit = index_any(seed);
     out->time_ms = index_any(seed);
     out->no_space = flag(seed);
     out->gateway_boot = any(seed);

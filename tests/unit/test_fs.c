@@ -143,6 +143,48 @@ static void test_partial_write(void **state) {
     fs->close(&file);
 }
 
+static void test_map(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    char *memory, *again;
+    assert_int_equal(fs->map(fs->self, path(self, "a"), 16, (void **) &memory), 0);
+    assert_memory_equal(memory, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+    memcpy(memory, "noted", 5);
+    char data[32];
+    size_t size;
+    assert_int_equal(fs_load(fs, path(self, "a"), data, sizeof data, &size), 0);
+    assert_int_equal(size, 16);
+    assert_memory_equal(data, "noted", 6);
+    assert_int_equal(fs->map(fs->self, path(self, "a"), 24, (void **) &again), 0);
+    assert_memory_equal(again, "noted", 6);
+    again[0] = 'N';
+    assert_int_equal(memory[0], 'N');
+    fs->unmap(fs->self, memory, 16);
+    fs->unmap(fs->self, again, 24);
+    assert_int_equal(fs->map(fs->self, path(self, "no/a"), 16, (void **) &memory), DRAX_ENOTFOUND);
+    assert_null(memory);
+    assert_int_equal(symlink("a", path(self, "link")), 0);
+    assert_int_equal(fs->map(fs->self, path(self, "link"), 16, (void **) &memory), DRAX_EIO);
+}
+
+/* A file that cannot have the size is not mapped: a store beyond its end would be a signal. */
+static void test_map_without_room(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = before;
+    small.rlim_cur = 10;
+    void *memory;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int rc = fs->map(fs->self, path(self, "a"), 16, &memory);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    (void) signal(SIGXFSZ, handler);
+    assert_int_equal(rc, DRAX_EIO);
+    assert_null(memory);
+}
+
 static int count_visit(void *hint, const char *name) {
     int *counts = hint;
     counts[0]++;
@@ -232,13 +274,9 @@ static void test_replace_faults(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_open),
-        CASE(test_read_write),
-        CASE(test_many_parts),
-        CASE(test_partial_write),
-        CASE(test_directories),
-        CASE(test_replace_load),
-        cmocka_unit_test(test_replace_faults),
+        CASE(test_open),          CASE(test_read_write),   CASE(test_many_parts),
+        CASE(test_partial_write), CASE(test_map),          CASE(test_map_without_room),
+        CASE(test_directories),   CASE(test_replace_load), cmocka_unit_test(test_replace_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,7 +217,7 @@ static void a_founded_node_starts_from_its_log(void **state) {
                                         .vote = NODE,
                                         .first_index = 1,
                                         .last_index = 9,
-                                        .applied = 7,
+                                        .commit = 7,
                                         .gateway_boot = 4000,
                                         .run_count = 2,
                                         .runs = runs,
@@ -238,7 +238,7 @@ static void contradictions_end_the_actor(void **state) {
                                         .cluster = CLUSTER,
                                         .node = NODE,
                                         .first_index = 1,
-                                        .applied = 9}); /* applied, but not in the log */
+                                        .commit = 9}); /* committed, but not in the log */
     assert_int_equal(raft_actor_ops.turn(f->raft, f->now_ms), DRAX_EINVAL);
 }
 

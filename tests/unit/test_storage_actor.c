@@ -303,7 +303,7 @@ static void writes_are_answered_once_a_turn(void **state) {
     assert_int_equal(opened->last_index, 2);
     assert_int_equal(opened->term, 4);
     assert_int_equal(opened->vote, NODE);
-    assert_int_equal(opened->applied, 0);
+    assert_int_equal(opened->commit, 0);
     assert_int_equal(opened->time_ms, 1002);
 }
 
@@ -346,7 +346,7 @@ static void a_conflicting_tail_is_replaced(void **state) {
     stale_value_expected(f, "new");
     message_opened_t *opened = open_now(f);
     assert_int_equal(opened->last_index, 2);
-    assert_int_equal(opened->applied, 2);
+    assert_int_equal(opened->commit, 2);
     /* What is applied is not taken back. */
     entry = put_entry(2, 3, 2, "never");
     write_comes(f, &entry, 3, 2);
@@ -382,7 +382,7 @@ static void a_restart_replays_the_log(void **state) {
     turn(f);
     restart(f);
     message_opened_t *opened = open_now(f);
-    assert_int_equal(opened->applied, 0); /* not flushed yet */
+    assert_int_equal(opened->commit, 1); /* not flushed yet, but noted */
     assert_int_equal(opened->last_index, 2);
     commit_comes(f, 1); /* as far as raft knows */
     turn(f);
@@ -397,7 +397,7 @@ static void a_restart_replays_the_log(void **state) {
     turns_until(f, f->now_ms + FLUSHED_MS);
     restart(f);
     opened = open_now(f);
-    assert_int_equal(opened->applied, 2);
+    assert_int_equal(opened->commit, 2);
     assert_int_equal(opened->gateway_boot, BOOT);
     stale_value_expected(f, "two");
 }
@@ -427,7 +427,7 @@ static void a_stop_flushes(void **state) {
     turn(f);
     assert_true(storage_actor_ops.stopped(f->storage));
     restart(f);
-    assert_int_equal(open_now(f)->applied, 1);
+    assert_int_equal(open_now(f)->commit, 1);
 }
 
 /* ---- reads ---- */
@@ -647,7 +647,7 @@ static void space_again_expected(fixture_t *f, uint64_t applied) {
     assert_false(written->written.no_space);
     turns_until(f, f->now_ms + FLUSHED_MS); /* what came meanwhile */
     restart(f);
-    assert_int_equal(open_now(f)->applied, applied);
+    assert_int_equal(open_now(f)->commit, applied);
 }
 
 static void a_flush_waits_for_space(void **state) {
@@ -783,13 +783,13 @@ static void a_snapshot_goes_from_one_to_another(void **state) {
     put_comes(&to, 2, 2, "of before", 2); /* what raft wrote before it knew */
     turn(&to);
     message_opened_t *opened = open_now(&to);
-    assert_int_equal(opened->applied, 21);
+    assert_int_equal(opened->commit, 21);
     assert_int_equal(opened->first_index, 22);
     assert_int_equal(opened->last_index, 21);
     assert_int_equal(opened->gateway_boot, BOOT);
     stale_value_expected(&to, "last");
     restart(&to); /* and it lasts */
-    assert_int_equal(open_now(&to)->applied, 21);
+    assert_int_equal(open_now(&to)->commit, 21);
     put_comes(&to, 22, 22, "after", 22);
     turn(&to);
     stale_value_expected(&to, "after");
@@ -837,7 +837,7 @@ static void a_damaged_chunk_is_refused(void **state) {
     later.snapshot.chunk = 3; /* out of order */
     chunk_given(&to, &later);
     staged_expected(&to, 3, false, DRAX_EINVAL);
-    assert_int_equal(open_now(&to)->applied, 0);
+    assert_int_equal(open_now(&to)->commit, 0);
     fixture_clear(&to);
 }
 

@@ -49,7 +49,10 @@ static int start(fixture_t *f) {
                                  .kv_open = kv_open,
                                  .seed = 3,
                                  .segment_bytes = 4096};
-    return storage_actor_new(&f->storage, &options, detail, sizeof detail);
+    int rc = storage_actor_new(&f->storage, &options, detail, sizeof detail);
+    if (rc == 0)
+        storage_actor_ops.neighbour(f->storage, ACTOR_GATEWAY, 0); /* which wants its status */
+    return rc;
 }
 
 static void fixture_init(fixture_t *f, uint64_t seed) {
@@ -119,9 +122,126 @@ static void a_format_that_is_cut_short_is_begun_again(void **state) {
     assert_true(kept && lost);
 }
 
+/* ---- what was shown before ---- */
+
+static const message_opened_t *open_now(fixture_t *f) {
+    message_t message = {.kind = MESSAGE_OPEN};
+    comes(f, &message);
+    message_t *opened = fake_post_find(&f->post, MESSAGE_OPENED);
+    assert_non_null(opened);
+    return &opened->opened;
+}
+
+static void turn_at(fixture_t *f, uint64_t now_ms) {
+    assert_int_equal(storage_actor_ops.turn(f->storage, now_ms), 0);
+}
+
+/* WRITE of entries 1 to `last`, with nothing in them, committed up to `commit`. */
+static void entries_come(fixture_t *f, uint64_t last, uint64_t commit) {
+    message_t message = {.kind = MESSAGE_WRITE,
+                         .write = {.seq = 1, .has_hard_state = true, .term = 1, .commit = commit}};
+    for (uint64_t index = 1; index <= last; index++) {
+        entry_t entry = {.index = index, .term = 1, .time_ms = 1, .kind = ENTRY_NOOP};
+        assert_int_equal(entries_push(&message.write.entries, &entry), 0);
+    }
+    comes(f, &message);
+    turn_at(f, 1000);
+}
+
+/* What STORE_STATUS says that it has applied; UINT64_MAX: it says nothing yet. */
+static uint64_t status_now(fixture_t *f) {
+    message_t *status = fake_post_find(&f->post, MESSAGE_STORE_STATUS);
+    return status ? status->batch.applied : UINT64_MAX;
+}
+
+static void setup_with_entries(fixture_t *f, uint64_t seed) {
+    fixture_init(f, seed);
+    format(f);
+    assert_true(open_now(f)->formatted);
+    entries_come(f, 5, 3);
+    assert_int_equal(status_now(f), 3);
+}
+
+/* No leader is heard, so nobody says what is committed: it was noted. */
+static void a_killed_one_knows_what_it_had_shown(void **state) {
+    (void) state;
+    fixture_t f;
+    setup_with_entries(&f, 1);
+    crash(&f, FS_CRASH_KEEP);
+    assert_int_equal(start(&f), 0);
+    turn_at(&f, 1000);
+    turn_at(&f, 9000); /* raft has not come yet, and nothing could be applied */
+    assert_int_equal(status_now(&f), UINT64_MAX);
+    const message_opened_t *opened = open_now(&f);
+    assert_int_equal(opened->commit, 3);
+    assert_int_equal(opened->last_index, 5);
+    turn_at(&f, 9001);
+    assert_int_equal(status_now(&f), 3);
+    fixture_clear(&f);
+}
+
+/* It waits for the rest as well, as long as there may be a leader who says that it is committed. */
+static void what_is_not_noted_is_waited_for(void **state) {
+    (void) state;
+    fixture_t f;
+    setup_with_entries(&f, 1);
+    crash(&f, FS_CRASH_KEEP);
+    assert_int_equal(start(&f), 0);
+    (void) open_now(&f);
+    turn_at(&f, 1000);
+    turn_at(&f, 3999);
+    assert_int_equal(status_now(&f), UINT64_MAX);
+    turn_at(&f, 4000);
+    assert_int_equal(status_now(&f), 3);
+    fixture_clear(&f);
+}
+
+/* After a power loss there may be an earlier note, or none, never one of what was not committed. */
+static void a_power_loss_takes_back_notes_alone(void **state) {
+    (void) state;
+    unsigned kept = 0, lost = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        fixture_t f;
+        setup_with_entries(&f, seed);
+        crash(&f, FS_CRASH_RANDOM);
+        assert_int_equal(start(&f), 0);
+        const message_opened_t *opened = open_now(&f);
+        assert_int_equal(opened->last_index, 5);
+        assert_true(opened->commit <= 3);
+        kept += opened->commit == 3;
+        lost += opened->commit < 3;
+        turn_at(&f, 1000);
+        turn_at(&f, 4000);
+        assert_int_not_equal(status_now(&f), UINT64_MAX);
+        fixture_clear(&f);
+    }
+    assert_true(kept && lost);
+}
+
+/* A full disk, on which the file cannot be made. */
+static void without_a_note_it_serves_all_the_same(void **state) {
+    (void) state;
+    fixture_t f;
+    setup_with_entries(&f, 1);
+    crash(&f, FS_CRASH_KEEP);
+    const fs_t *fs = fs_faulty_fs(f.disk);
+    assert_int_equal(fs->remove(fs->self, HOME "/commit"), 0);
+    fs_faulty_limit(f.disk, 1);
+    assert_int_equal(start(&f), 0);
+    assert_int_equal(open_now(&f)->commit, 0);
+    turn_at(&f, 1000);
+    turn_at(&f, 4000);
+    assert_int_equal(status_now(&f), 0);
+    fixture_clear(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_format_that_is_cut_short_is_begun_again),
+        cmocka_unit_test(a_killed_one_knows_what_it_had_shown),
+        cmocka_unit_test(what_is_not_noted_is_waited_for),
+        cmocka_unit_test(a_power_loss_takes_back_notes_alone),
+        cmocka_unit_test(without_a_note_it_serves_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
