@@ -4,6 +4,7 @@
 #include <zmq.h>
 
 #include "actors/life.h"
+#include "actors/placement.h"
 #include "actors/process.h"
 #include "actors/watchdog.h"
 #include "broker/error.h"
@@ -13,6 +14,7 @@ typedef struct run {
     life_t *life;
     int signal_fd;
     watchdog_t watchdog;
+    placement_t *placement; /* NULL: nothing to choose */
 } run_t;
 
 static int signal_read(void *hint, uint64_t now_ms) {
@@ -36,6 +38,13 @@ static uint64_t beat_deadline(const void *hint, uint64_t now_ms) {
     return self->watchdog.interval_ms ? self->watchdog.next_ms : UINT64_MAX;
 }
 
+static int placement_look(void *hint, uint64_t now_ms) {
+    run_t *self = hint;
+    if (self->placement)
+        placement_turn(self->placement, now_ms);
+    return 0;
+}
+
 static void ready(void *hint) {
     run_t *self = hint;
     process_ready_fd(self->settings);
@@ -56,11 +65,16 @@ static int run_life(run_t *self, actor_t actor, void *context, const log_t *log)
         rc = loop_add(life_loop(self->life), NULL, self->signal_fd, signal_read, self);
     if (rc == 0)
         rc = loop_each_turn(life_loop(self->life), beat_turn, beat_deadline, self);
+    if (rc == 0)
+        rc = placement_new(&self->placement, actor, self->settings->home);
+    if (rc == 0)
+        rc = loop_each_turn(life_loop(self->life), placement_look, NULL, self);
     if (rc)
         log_error(log, "cannot start: %s", detail[0] ? detail : error_text(rc));
     if (rc == 0)
         rc = life_run(self->life);
     life_destroy(&self->life);
+    placement_destroy(&self->placement);
     return rc;
 }
 
