@@ -1,10 +1,12 @@
-/* overlay.c: a red-black tree whose nodes hold key and value in one piece of memory.
+/* overlay.c: a red-black tree whose nodes hold key and value in one piece of memory, and a hash
+ * table over them, as most searches are for one key.
  *
  * Invariants
  *  1. node->value_size <= node->capacity; a tombstone has no value.
  *  2. `bytes` is the sum over all nodes in the tree of what was allocated for them.
  *  3. Between begin and its end, each change puts a new node in the tree and sets the one it
  * replaces aside, if any: going back over the changes undoes them without a copy.
+ *  4. The nodes in the tree are those in the table, and there are never more of them than buckets.
  */
 #include "store/overlay.h"
 
@@ -12,14 +14,23 @@
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "broker/error.h"
+#include "store/arena.h"
 
+#define BUCKETS_LEAST 64u
+/* Keys may be chosen so that their hashes are alike: beyond so many the tree is asked. */
+#define CHAIN_SEARCHED 8u
 #define CHANGES_KEPT 4096u /* room for more is not kept for the next time */
 
 struct overlay_node {
     RB_ENTRY(overlay_node) link;
-    size_t key_size, value_size, capacity;
+    overlay_node_t *next; /* in its bucket */
+    overlay_node_t **at;  /* what points here: a bucket, or the `next` of another */
+    uint32_t hash;
+    uint32_t value_size, capacity;
+    uint16_t key_size;
     bool deleted;
     uint8_t bytes[]; /* key, then room for `capacity` bytes of value */
 };
@@ -33,6 +44,9 @@ typedef struct change {
 
 struct overlay {
     struct node_tree tree;
+    overlay_node_t **buckets;
+    size_t bucket_count; /* a power of two */
+    arena_t arena;       /* all nodes, those set aside included */
     size_t count, bytes;
     bool recording; /* between begin and its end */
     change_t *changes;
@@ -45,8 +59,51 @@ static int node_compare(const overlay_node_t *a, const overlay_node_t *b) {
 
 RB_GENERATE_INTERNAL(node_tree, overlay_node, link, node_compare, static __attribute__((unused)))
 
-/* Searches go down the tree by hand: RB_FIND would need a node to compare with. */
-overlay_node_t *overlay_find(const overlay_t *self, slice_t key) {
+/* ---- the table ---- */
+
+static uint32_t key_hash(slice_t key) {
+    return (uint32_t) XXH3_64bits(key.data, key.size);
+}
+
+static overlay_node_t **bucket_of(const overlay_t *self, uint32_t hash) {
+    return &self->buckets[hash & (self->bucket_count - 1)];
+}
+
+static void bucket_add(const overlay_t *self, overlay_node_t *node) {
+    node->at = bucket_of(self, node->hash);
+    node->next = *node->at;
+    if (node->next)
+        node->next->at = &node->next;
+    *node->at = node;
+}
+
+static void bucket_remove(const overlay_node_t *node) {
+    *node->at = node->next;
+    if (node->next)
+        node->next->at = node->at;
+}
+
+/* Room for one more node. */
+static bool buckets_grow(overlay_t *self) {
+    if (self->count < self->bucket_count)
+        return true;
+    size_t was = self->bucket_count, count = was ? was * 2 : BUCKETS_LEAST;
+    overlay_node_t **old = self->buckets, **buckets = calloc(count, sizeof *buckets);
+    if (!buckets)
+        return false;
+    self->buckets = buckets;
+    self->bucket_count = count;
+    for (size_t i = 0; i < was; i++)
+        for (overlay_node_t *node = old[i], *next; node; node = next) {
+            next = node->next;
+            bucket_add(self, node);
+        }
+    free(old);
+    return true;
+}
+
+/* Down the tree by hand: RB_FIND would need a node to compare with. */
+static overlay_node_t *tree_find(const overlay_t *self, slice_t key) {
     overlay_node_t *node = RB_ROOT(&self->tree);
     while (node) {
         int order = kv_key_compare(key, overlay_node_key(node));
@@ -57,28 +114,52 @@ overlay_node_t *overlay_find(const overlay_t *self, slice_t key) {
     return NULL;
 }
 
+overlay_node_t *overlay_find(const overlay_t *self, slice_t key) {
+    if (!self->count)
+        return NULL;
+    uint32_t hash = key_hash(key);
+    size_t searched = 0;
+    for (overlay_node_t *node = *bucket_of(self, hash); node; node = node->next) {
+        if (node->hash == hash && node->key_size == key.size &&
+            memcmp(node->bytes, key.data, key.size) == 0)
+            return node;
+        if (++searched == CHAIN_SEARCHED)
+            return tree_find(self, key);
+    }
+    return NULL;
+}
+
+/* ---- nodes ---- */
+
 static size_t node_bytes(const overlay_node_t *self) {
     return sizeof *self + self->key_size + self->capacity;
 }
 
-static overlay_node_t *node_new(slice_t key, size_t capacity) {
-    overlay_node_t *node = malloc(sizeof *node + key.size + capacity);
+static overlay_node_t *node_new(overlay_t *self, slice_t key, size_t capacity) {
+    overlay_node_t *node = arena_take(&self->arena, sizeof *node + key.size + capacity);
     if (!node)
         return NULL;
-    node->key_size = key.size;
-    node->capacity = capacity;
+    node->key_size = (uint16_t) key.size;
+    node->capacity = (uint32_t) capacity;
+    node->hash = key_hash(key);
     memcpy(node->bytes, key.data, key.size);
     return node;
 }
 
+static void node_free(overlay_t *self, overlay_node_t *node) {
+    arena_give(&self->arena, node, node_bytes(node));
+}
+
 static void node_add(overlay_t *self, overlay_node_t *node) {
     RB_INSERT(node_tree, &self->tree, node);
+    bucket_add(self, node);
     self->bytes += node_bytes(node);
     self->count++;
 }
 
 static void node_remove(overlay_t *self, overlay_node_t *node) {
     RB_REMOVE(node_tree, &self->tree, node);
+    bucket_remove(node);
     self->bytes -= node_bytes(node);
     self->count--;
 }
@@ -96,12 +177,20 @@ static bool changes_grow(overlay_t *self) {
     return true;
 }
 
+/* A value that has outgrown its room will do so again: so it is copied seldom. */
+static size_t capacity_for(const overlay_node_t *node, size_t size) {
+    size_t twice = node && size < ARENA_PIECE_BYTES ? 2 * (size_t) node->capacity : 0;
+    return node && node->capacity < size && twice > size ? twice : size;
+}
+
 /* The node of `key` with room for `size` bytes of value; `node` is the one it has now, if any. */
 static overlay_node_t *node_place(overlay_t *self, overlay_node_t *node, slice_t key, size_t size) {
+    if (key.size > UINT16_MAX || size > UINT32_MAX)
+        return NULL;
     if (!node || node->capacity < size || self->recording) {
-        if (self->recording && !changes_grow(self))
+        if (!buckets_grow(self) || (self->recording && !changes_grow(self)))
             return NULL;
-        overlay_node_t *fresh = node_new(key, size);
+        overlay_node_t *fresh = node_new(self, key, capacity_for(node, size));
         if (!fresh)
             return NULL;
         if (node)
@@ -109,11 +198,11 @@ static overlay_node_t *node_place(overlay_t *self, overlay_node_t *node, slice_t
         node_add(self, fresh);
         if (self->recording)
             self->changes[self->change_count++] = (change_t){node, fresh};
-        else
-            free(node);
+        else if (node)
+            node_free(self, node);
         node = fresh;
     }
-    node->value_size = size;
+    node->value_size = (uint32_t) size;
     return node;
 }
 
@@ -152,7 +241,8 @@ static void recording_end(overlay_t *self) {
 
 void overlay_commit(overlay_t *self) {
     for (size_t i = 0; i < self->change_count; i++)
-        free(self->changes[i].was);
+        if (self->changes[i].was)
+            node_free(self, self->changes[i].was);
     recording_end(self);
 }
 
@@ -160,7 +250,7 @@ void overlay_rollback(overlay_t *self) {
     for (size_t i = self->change_count; i > 0; i--) {
         const change_t *change = &self->changes[i - 1];
         node_remove(self, change->is);
-        free(change->is);
+        node_free(self, change->is);
         if (change->was)
             node_add(self, change->was);
     }
@@ -179,13 +269,9 @@ void overlay_destroy(overlay_t **self) {
     *self = NULL;
     if (!overlay)
         return;
-    overlay_commit(overlay);
     free(overlay->changes);
-    overlay_node_t *node, *next;
-    RB_FOREACH_SAFE(node, node_tree, &overlay->tree, next) {
-        RB_REMOVE(node_tree, &overlay->tree, node);
-        free(node);
-    }
+    free(overlay->buckets);
+    arena_free(&overlay->arena);
     free(overlay);
 }
 

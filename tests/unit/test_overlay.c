@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "broker/error.h"
 #include "kv_helper.h"
@@ -33,6 +34,30 @@ static void overlay_set(overlay_t *overlay, slice_t key, slice_t value) {
 
 static void overlay_clear(overlay_t *overlay, slice_t key) {
     assert_int_equal(overlay_delete(overlay, overlay_find(overlay, key), key), 0);
+}
+
+/* Keys that lie in one bucket are all found, however many. */
+static void alike_hashes_are_told_apart(void **unused) {
+    (void) unused;
+    enum { ALIKE = 40, BUCKETS = 64 };
+    overlay_t *overlay = overlay_new();
+    char keys[ALIKE][16];
+    size_t count = 0;
+    for (unsigned i = 0; count < ALIKE; i++) {
+        snprintf(keys[count], sizeof keys[count], "key%u", i);
+        if (XXH3_64bits(keys[count], strlen(keys[count])) % BUCKETS == 0)
+            count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        overlay_set(overlay, slice(keys[i]), slice(keys[i]));
+    for (size_t i = 0; i < count; i++) {
+        overlay_node_t *node = overlay_find(overlay, slice(keys[i]));
+        assert_non_null(node);
+        assert_int_equal(kv_key_compare(overlay_node_value(node), slice(keys[i])), 0);
+    }
+    assert_null(overlay_find(overlay, slice("key")));
+    assert_int_equal(overlay_count(overlay), count);
+    overlay_destroy(&overlay);
 }
 
 static void put_replace_delete(void **unused) {
@@ -273,9 +298,9 @@ static void rollback_restores_all(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(put_replace_delete),    cmocka_unit_test(key_borrowed_from_the_node),
-        cmocka_unit_test(rollback_restores_all), cmocka_unit_test(merge_matches_model),
-        cmocka_unit_test(merge_tells_errors),
+        cmocka_unit_test(alike_hashes_are_told_apart), cmocka_unit_test(put_replace_delete),
+        cmocka_unit_test(key_borrowed_from_the_node),  cmocka_unit_test(rollback_restores_all),
+        cmocka_unit_test(merge_matches_model),         cmocka_unit_test(merge_tells_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
