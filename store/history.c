@@ -11,13 +11,13 @@
 
 #include "broker/error.h"
 #include "store/record.h"
+#include "store/varint.h"
 
 #define TYPE_MASK 3u
 #define HISTORY_NEXT 4u
 #define HISTORY_KEY_HERE 8u
 #define HISTORY_VALUE_HERE 16u
 #define HEAD_BITS (TYPE_MASK | HISTORY_NEXT | HISTORY_KEY_HERE | HISTORY_VALUE_HERE)
-#define VARINT_BYTES 10u
 
 void history_key(uint8_t out[HISTORY_KEY_BYTES], uint64_t first) {
     out[0] = PREFIX_HISTORY;
@@ -40,14 +40,6 @@ void history_begin(history_writer_t *self, uint64_t index, slice_t payload) {
     buffer_append(&self->record, head, sizeof head);
     self->payload = index ? payload : (slice_t){NULL, 0};
     self->now = (history_mark_t){.size = sizeof head, .total = self->now.total};
-}
-
-static size_t varint_write(uint8_t *out, uint64_t value) {
-    size_t size = 0;
-    for (; value > 0x7f; value >>= 7)
-        out[size++] = (uint8_t) (value | 0x80);
-    out[size++] = (uint8_t) value;
-    return size;
 }
 
 /* Is it in the payload, behind what was named last? Addresses are compared as numbers: `bytes` may
@@ -142,23 +134,10 @@ static int take(slice_t *rest, size_t size, slice_t *out) {
     return 0;
 }
 
-static int varint_take(slice_t *rest, size_t *out) {
-    slice_t byte;
-    *out = 0;
-    for (unsigned shift = 0; shift < 7 * VARINT_BYTES; shift += 7) {
-        if (take(rest, 1, &byte))
-            return DRAX_ECORRUPT;
-        *out |= (size_t) (byte.data[0] & 0x7f) << shift;
-        if (!(byte.data[0] & 0x80))
-            return 0;
-    }
-    return DRAX_ECORRUPT;
-}
-
 /* The payload of the reader shrinks from the front, so a gap counts from where the last one ended.
  */
 static int bytes_take(history_reader_t *self, bool here, slice_t *out) {
-    size_t gap = 0, size;
+    uint64_t gap = 0, size;
     slice_t skipped;
     if (!here && varint_take(&self->rest, &gap))
         return DRAX_ECORRUPT;

@@ -12,7 +12,7 @@
 #include "broker/message.h"
 #include "broker/pack.h"
 
-#define META_FORMAT 2u
+#define META_FORMAT 3u
 #define META_MARKS 128u
 #define META_MARK_REVISIONS 1000u /* marks reach back further than JOURNAL_KEEP_REVISIONS */
 

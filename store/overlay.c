@@ -22,7 +22,8 @@
 #define BUCKETS_LEAST 64u
 /* Keys may be chosen so that their hashes are alike: beyond so many the tree is asked. */
 #define CHAIN_SEARCHED 8u
-#define CHANGES_KEPT 4096u /* room for more is not kept for the next time */
+#define GROWING_BYTES 1024u /* larger values get no more room than they need */
+#define CHANGES_KEPT 4096u  /* room for more is not kept for the next time */
 
 struct overlay_node {
     RB_ENTRY(overlay_node) link;
@@ -179,7 +180,7 @@ static bool changes_grow(overlay_t *self) {
 
 /* A value that has outgrown its room will do so again: so it is copied seldom. */
 static size_t capacity_for(const overlay_node_t *node, size_t size) {
-    size_t twice = node && size < ARENA_PIECE_BYTES ? 2 * (size_t) node->capacity : 0;
+    size_t twice = node && size < GROWING_BYTES ? 2 * (size_t) node->capacity : 0;
     return node && node->capacity < size && twice > size ? twice : size;
 }
 

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <xxhash.h>
 
-#include "broker/error.h"
+#include "store/varint.h"
 
 #define LOCKED_BIT (1ull << 63)
 
@@ -52,9 +52,14 @@ void record_key_session(record_key_t *out, slice_t client) {
     key_add_client(out, client);
 }
 
-void record_key_answer(record_key_t *out, slice_t client, uint64_t seq) {
+void record_key_answers(record_key_t *out, slice_t client, uint64_t page) {
     record_key_session(out, client);
-    key_add_number(out, seq);
+    key_add_number(out, page);
+}
+
+void record_key_outcome(record_key_t *out, slice_t client, uint64_t seq) {
+    record_key_answers(out, client, seq / ANSWERS_PAGE);
+    out->bytes[out->size++] = (uint8_t) (seq % ANSWERS_PAGE);
 }
 
 void record_key_lease(record_key_t *out, uint64_t lease) {
@@ -103,15 +108,24 @@ static int client_parse(slice_t bytes, slice_t *client, slice_t *rest) {
     return 0;
 }
 
-int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq) {
+int record_key_session_parse(slice_t key, slice_t *client, session_part_t *part, uint64_t *number) {
     slice_t rest = {NULL, 0};
     if (key.size < 1 || key.data[0] != PREFIX_SESSION ||
         client_parse((slice_t){key.data + 1, key.size - 1}, client, &rest))
         return DRAX_ECORRUPT;
-    if (rest.size != 0 && rest.size != 8)
+    *number = 0;
+    *part = SESSION_PART_HEAD;
+    if (rest.size == 0)
+        return 0;
+    if (rest.size < 8 || rest.size > 9)
         return DRAX_ECORRUPT;
-    *seq = rest.size ? be64_read(rest.data) : 0;
-    return rest.size && *seq == 0 ? DRAX_ECORRUPT : 0;
+    *number = be64_read(rest.data);
+    *part = rest.size == 8 ? SESSION_PART_ANSWERS : SESSION_PART_OUTCOME;
+    if (*number > UINT64_MAX / ANSWERS_PAGE || (rest.size == 9 && rest.data[8] >= ANSWERS_PAGE))
+        return DRAX_ECORRUPT;
+    if (rest.size == 9)
+        *number = *number * ANSWERS_PAGE + rest.data[8];
+    return 0;
 }
 
 /* A prefix, a number, and a rest that is not empty. */
@@ -167,48 +181,41 @@ static int numbers_parse(slice_t bytes, size_t size, uint64_t *out, size_t count
 }
 
 int record_parse(slice_t bytes, record_t *out) {
-    if (bytes.size < RECORD_HEADER_BYTES)
+    if (bytes.size < 8)
         return DRAX_ECORRUPT;
-    const uint8_t *at = bytes.data;
-    *out = (record_t){
-        .index = be64_read(at),
-        .created = be64_read(at + 8),
-        .version = be64_read(at + 16),
-        .due_ms = be64_read(at + 24),
-        .lease = be64_read(at + 32) & ~LOCKED_BIT,
-        .locked = be64_read(at + 32) & LOCKED_BIT,
-        .hash = be64_read(at + 40),
-        .value = {at + RECORD_HEADER_BYTES, bytes.size - RECORD_HEADER_BYTES},
-    };
+    *out = (record_t){.hash = be64_read(bytes.data)};
+    slice_t rest = {bytes.data + 8, bytes.size - 8};
+    uint64_t *const numbers[] = {&out->index, &out->created, &out->version, &out->due_ms,
+                                 &out->lease};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (varint_take(&rest, numbers[i]))
+            return DRAX_ECORRUPT;
+    out->locked = out->lease & 1;
+    out->lease >>= 1;
+    out->value = rest;
     return 0;
 }
 
-static void header_write(const record_t *self, uint8_t *out) {
-    be64_write(out, self->index);
-    be64_write(out + 8, self->created);
-    be64_write(out + 16, self->version);
-    be64_write(out + 24, self->due_ms);
-    be64_write(out + 32, self->lease | (self->locked ? LOCKED_BIT : 0));
-}
-
-static uint64_t header_hash(const record_t *self, slice_t key, const uint8_t *header) {
-    uint64_t hash = XXH3_64bits(key.data, key.size);
-    hash = XXH3_64bits_withSeed(header, RECORD_HEADER_BYTES - 8, hash);
-    return XXH3_64bits_withSeed(self->value.data, self->value.size, hash);
-}
-
-void record_write(record_t *self, slice_t key, uint8_t *out) {
-    header_write(self, out);
-    self->hash = header_hash(self, key, out);
-    be64_write(out + 40, self->hash);
-    if (self->value.size)
-        memcpy(out + RECORD_HEADER_BYTES, self->value.data, self->value.size);
+size_t record_header_write(const record_t *self, uint8_t out[RECORD_HEADER_BYTES]) {
+    be64_write(out, self->hash);
+    size_t size = 8;
+    size += varint_write(out + size, self->index);
+    size += varint_write(out + size, self->created);
+    size += varint_write(out + size, self->version);
+    size += varint_write(out + size, self->due_ms);
+    return size + varint_write(out + size, self->lease << 1 | self->locked);
 }
 
 uint64_t record_hash(const record_t *self, slice_t key) {
-    uint8_t header[RECORD_HEADER_BYTES];
-    header_write(self, header);
-    return header_hash(self, key, header);
+    uint8_t numbers[5 * 8];
+    be64_write(numbers, self->index);
+    be64_write(numbers + 8, self->created);
+    be64_write(numbers + 16, self->version);
+    be64_write(numbers + 24, self->due_ms);
+    be64_write(numbers + 32, self->lease | (self->locked ? LOCKED_BIT : 0));
+    uint64_t hash = XXH3_64bits(key.data, key.size);
+    hash = XXH3_64bits_withSeed(numbers, sizeof numbers, hash);
+    return XXH3_64bits_withSeed(self->value.data, self->value.size, hash);
 }
 
 uint64_t record_hash_plain(slice_t key, slice_t value) {
@@ -247,56 +254,4 @@ int origin_parse(slice_t bytes, origin_t *out) {
 void origin_write(const origin_t *self, uint8_t out[ORIGIN_BYTES]) {
     be64_write(out, self->boot);
     be64_write(out + 8, self->last);
-}
-
-int session_parse(slice_t bytes, session_t *out) {
-    uint64_t numbers[5];
-    if (numbers_parse(bytes, SESSION_BYTES, numbers, 5))
-        return DRAX_ECORRUPT;
-    *out = (session_t){.used_ms = numbers[0],
-                       .count = numbers[1],
-                       .low = numbers[2],
-                       .high = numbers[3],
-                       .floor = numbers[4]};
-    return 0;
-}
-
-void session_write(const session_t *self, uint8_t out[SESSION_BYTES]) {
-    be64_write(out, self->used_ms);
-    be64_write(out + 8, self->count);
-    be64_write(out + 16, self->low);
-    be64_write(out + 24, self->high);
-    be64_write(out + 32, self->floor);
-}
-
-int answer_parse(slice_t bytes, answer_t *out) {
-    if (bytes.size < ANSWER_WHOLE_BYTES)
-        return DRAX_ECORRUPT;
-    *out = (answer_t){.arguments = be64_read(bytes.data), .code = bytes.data[8]};
-    if (out->code == ANSWER_WHOLE) {
-        out->outcome = (slice_t){bytes.data + ANSWER_WHOLE_BYTES, bytes.size - ANSWER_WHOLE_BYTES};
-        return 0;
-    }
-    if (bytes.size != ANSWER_BYTES)
-        return DRAX_ECORRUPT;
-    out->index = be64_read(bytes.data + 9);
-    out->revision = be64_read(bytes.data + 17);
-    out->number = be64_read(bytes.data + 25);
-    return 0;
-}
-
-size_t answer_size(const answer_t *self) {
-    return self->code == ANSWER_WHOLE ? ANSWER_WHOLE_BYTES + self->outcome.size : ANSWER_BYTES;
-}
-
-void answer_write(const answer_t *self, uint8_t *out) {
-    be64_write(out, self->arguments);
-    out[8] = self->code;
-    if (self->code == ANSWER_WHOLE) {
-        memcpy(out + ANSWER_WHOLE_BYTES, self->outcome.data, self->outcome.size);
-        return;
-    }
-    be64_write(out + 9, self->index);
-    be64_write(out + 17, self->revision);
-    be64_write(out + 25, self->number);
 }

@@ -12,27 +12,37 @@
  *           | "o" node:u64 -> origin       blocks of a node's gateway
  *           | "p" client seq:u64 -> waiter:u64 arguments:u64 derived: a client's requests that wait
  *           | "s" client -> session        exactly once: a client
- *           | "s" client seq:u64 -> answer its answer to one request
+ *           | "s" client page:u64 -> answers   its answers to the requests of a page
+ *           | "s" client page:u64 at:u8 -> outcome   one that stands apart
  *           | "t" due_ms:u64 key -> ""     derived: keys by when they are due
  *           | "u" used_ms:u64 client -> "" derived: sessions by their last use
  *           | "w" waiter:u64 -> waiter     a request that waits for a lock, or was granted it
  *           | "x" lease:u64 key -> ""      derived: keys by their lease
  *   client  = length:u8 byte{length}
- *   user    = index:u64 created:u64 version:u64 due_ms:u64 lease:u64 hash:u64 value
+ *   user    = hash:u64 index:varint created:varint version:varint due_ms:varint life:varint value
  *   lease   = ttl_ms:u64 due_ms:u64 renewals:u64 keys:u64 lock:u8
  *   lock    = waiter:u64 taken:u8 key
  *   waiter  = lease:u64 revision:u64 node:u64 ttl_ms:u64 arguments:u64 seq:u64 has_value:u8
  *             client key_size:u16 key value
  *   origin  = boot:u64 last:u64
  *   session = used_ms:u64 count:u64 low:u64 high:u64 floor:u64
- *   answer  = arguments:u64 code:u8 index:u64 revision:u64 number:u64
- *           | arguments:u64 255:u8 outcome     of a method whose answer the request does not tell
+ *   answers = answer*                      at most one for each `at`
+ *   answer  = at:u8 code:u8 arguments:u64 index:varint revision:varint number:varint
+ *           | at:u8 255:u8 arguments:u64   its outcome stands apart
+ *
+ * A varint has 7 bits a byte, lowest first (varint.h). `life` is lease * 2, and 1 more while the
+ * key is a lock that is held; then it names the lock's lease, which is also its token. The request
+ * `seq` is in page seq / ANSWERS_PAGE, at seq % ANSWERS_PAGE; those up to the session's floor stand
+ * in a page until all of it goes, and do not count.
  *
  * g, k, l, o, s and w are the replicated state: the digest is the sum of their hashes, and a
- * snapshot carries them alone. The others follow from them. A user's `lease` has bit 63 set while
- * the key is a lock that is held, and then names the lock's lease, which is also its token.
+ * snapshot carries them alone. The others follow from them. Numbers are hashed as u64, one after
+ * the other, and a whole page counts as the sum of its answers.
  *
- *   hash of k  = XXH3(value, seed XXH3(first 40 bytes of the record, seed XXH3(pair key)))
+ *   hash of k         = XXH3(value, seed XXH3(index created version due_ms lease, seed XXH3(pair
+ *                       key))), bit 63 of lease set for a lock
+ *   hash of an answer = XXH3(outcome, seed XXH3(arguments code:u8 index revision number, seed
+ *                       XXH3("s" client seq:u64)))
  *   hash of the others = XXH3(record, seed XXH3(pair key))
  */
 #ifndef DRAX_STORE_RECORD_H
@@ -73,7 +83,8 @@ slice_t record_key(const record_key_t *self);
 void record_key_user(record_key_t *out, slice_t key);
 void record_key_origin(record_key_t *out, uint64_t node);
 void record_key_session(record_key_t *out, slice_t client);
-void record_key_answer(record_key_t *out, slice_t client, uint64_t seq);
+void record_key_answers(record_key_t *out, slice_t client, uint64_t page);
+void record_key_outcome(record_key_t *out, slice_t client, uint64_t seq);
 void record_key_lease(record_key_t *out, uint64_t lease);
 void record_key_lock(record_key_t *out, uint64_t lease);
 void record_key_waiter(record_key_t *out, uint64_t waiter);
@@ -86,8 +97,9 @@ void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client);
 
 /* Readers, of a pair's key: DRAX_ECORRUPT when it is not of that kind. Slices borrow from `key`. */
 int record_key_origin_parse(slice_t key, uint64_t *node);
-/* The key of a session (`*seq` 0) or of an answer. */
-int record_key_session_parse(slice_t key, slice_t *client, uint64_t *seq);
+typedef enum { SESSION_PART_HEAD, SESSION_PART_ANSWERS, SESSION_PART_OUTCOME } session_part_t;
+/* What of a session: `*number` is the page of ANSWERS, the seq of an OUTCOME. */
+int record_key_session_parse(slice_t key, slice_t *client, session_part_t *part, uint64_t *number);
 int record_key_lease_parse(slice_t key, uint64_t *lease);
 int record_key_lock_parse(slice_t key, uint64_t *lease);
 int record_key_waiter_parse(slice_t key, uint64_t *waiter);
@@ -99,7 +111,7 @@ int record_key_used_parse(slice_t key, uint64_t *used_ms, slice_t *client);
 
 /* ---- records ---- */
 
-#define RECORD_HEADER_BYTES 48u
+#define RECORD_HEADER_BYTES 58u /* at most: what stands before the value */
 
 typedef struct record {
     uint64_t index;   /* revision of the last change */
@@ -113,10 +125,10 @@ typedef struct record {
 } record_t;
 
 int record_parse(slice_t bytes, record_t *out); /* DRAX_ECORRUPT; `value` borrows */
-/* Sets self->hash, for the pair key `key`, and writes RECORD_HEADER_BYTES and the value to `out`.
- */
-void record_write(record_t *self, slice_t key, uint8_t *out);
+/* For the pair key `key`. */
 uint64_t record_hash(const record_t *self, slice_t key);
+/* Writes what stands before the value, and returns its size. */
+size_t record_header_write(const record_t *self, uint8_t out[RECORD_HEADER_BYTES]);
 
 #define LEASE_BYTES 33u
 
@@ -180,21 +192,23 @@ typedef struct session {
 int session_parse(slice_t bytes, session_t *out);
 void session_write(const session_t *self, uint8_t out[SESSION_BYTES]);
 
-#define ANSWER_BYTES 33u
-#define ANSWER_WHOLE_BYTES 9u /* and the outcome */
-#define ANSWER_WHOLE 255u
+#define ANSWERS_PAGE 16u /* seqs in a page */
+#define ANSWER_APART 255u
+#define ANSWER_BYTES (10 + 3 * 10) /* in a page, at most */
 
 /* What a request came to, without what the request itself tells. */
 typedef struct answer {
     uint64_t arguments; /* hash of the request's arguments */
-    uint8_t code;       /* rpc_code_t, or ANSWER_WHOLE */
+    uint8_t code;       /* rpc_code_t, or ANSWER_APART */
     uint64_t index, revision, number;
-    slice_t outcome; /* ANSWER_WHOLE: the answer's bytes */
+    slice_t outcome; /* ANSWER_APART: the answer's bytes, which are in no page */
 } answer_t;
 
-int answer_parse(slice_t bytes, answer_t *out); /* `outcome` borrows */
-size_t answer_size(const answer_t *self);
-void answer_write(const answer_t *self, uint8_t *out); /* answer_size bytes */
+uint64_t answer_hash(const answer_t *self, slice_t client, uint64_t seq);
+/* Takes the next answer of a page from the front of `page`: 1, 0 at its end, or DRAX_ECORRUPT. */
+int answers_next(slice_t *page, unsigned *at, answer_t *out);
+/* Writes an answer as it stands in a page, and returns its size. */
+size_t answer_write(const answer_t *self, unsigned at, uint8_t out[ANSWER_BYTES]);
 
 /* Hash of a pair of any replicated kind but k. */
 uint64_t record_hash_plain(slice_t key, slice_t value);

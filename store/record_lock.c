@@ -61,7 +61,7 @@ int record_key_next_parse(slice_t key, slice_t *user_key, uint64_t *waiter) {
 }
 
 void record_key_waiting(record_key_t *out, slice_t client, uint64_t seq) {
-    record_key_answer(out, client, seq);
+    record_key_answers(out, client, seq);
     out->bytes[0] = PREFIX_WAITING;
 }
 

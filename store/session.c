@@ -2,7 +2,7 @@
  *
  * A session keeps the outcomes of its highest SESSION_ANSWERS seqs. An outcome is kept without what
  * the request itself tells (key, value): a repetition must bring the same arguments, and brings
- * them again. What a transaction answered is kept whole.
+ * them again. What a transaction answered is kept whole (answers.c).
  *
  *   seq up to floor, or below a full session's lowest   refused: its answer is not known any more
  *   seq kept, same arguments                            the same answer
@@ -138,56 +138,16 @@ static int session_save(state_t *self, slice_t client, const found_t *at, const 
     return rc;
 }
 
-/* The lowest seq that is kept of `client` above `seq`; 0 when there is none. */
-static int lowest_find(state_t *self, slice_t client, uint64_t seq, uint64_t *out) {
-    record_key_t key;
-    found_t at;
-    merge_t walk;
-    *out = 0;
-    record_key_answer(&key, client, seq + 1);
-    int rc = state_lookup(self, record_key(&key), &at); /* most gaps are elsewhere */
-    if (rc != DRAX_ENOTFOUND) {
-        *out = rc == 0 ? seq + 1 : 0;
-        return rc;
-    }
-    rc = state_walk(self, &walk);
-    if (rc)
-        return rc;
-    rc = merge_seek(&walk, record_key(&key));
-    slice_t owner;
-    uint64_t found;
-    if (rc == 0 && walk.valid && record_key_session_parse(walk.key, &owner, &found) == 0 &&
-        kv_key_compare(owner, client) == 0)
-        *out = found;
-    merge_close(&walk);
-    return rc;
-}
-
 /* Forgets the lowest answer. */
-static int answer_drop(state_t *self, slice_t client, session_t *session) {
-    record_key_t key;
-    found_t at;
-    record_key_answer(&key, client, session->low);
-    int rc = state_lookup(self, record_key(&key), &at);
-    if (rc)
-        return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
-    state_digest_swap(self, record_key(&key), at.value, (slice_t){NULL, 0});
-    rc = state_pair_delete(self, &at, record_key(&key));
+static int lowest_drop(state_t *self, slice_t client, session_t *session) {
+    uint64_t next;
+    int rc = answer_drop(self, client, session->low, &next);
     if (rc)
         return rc;
     session->count--;
     session->floor = session->low;
-    if (session->count == 0) {
-        session->low = 0;
-        return 0;
-    }
-    /* As many as there are seqs from the next to the highest, which is always kept: all of them. */
-    if (session->high - session->low == session->count) {
-        session->low++;
-        return 0;
-    }
-    rc = lowest_find(self, client, session->low, &session->low);
-    return rc == 0 && session->low == 0 ? DRAX_ECORRUPT : rc;
+    session->low = next;
+    return (session->count == 0) == (next == 0) ? 0 : DRAX_ECORRUPT;
 }
 
 /* ---- requests ---- */
@@ -216,7 +176,7 @@ static void answer_repeat(state_t *self, const session_use_t *use, const answer_
                        .index = answer->index,
                        .revision = answer->revision,
                        .number = answer->number};
-    if (answer->code == ANSWER_WHOLE) {
+    if (answer->code == ANSWER_APART) {
         *out = (outcome_t){.written = true};
         buffer_append(&self->outcome, answer->outcome.data, answer->outcome.size);
     }
@@ -254,13 +214,8 @@ int session_begin(state_t *self, const request_t *request, session_use_t *use, o
         return rc;
     const session_t *session = &use->session;
     if (session->count && use->seq >= session->low && use->seq <= session->high) {
-        record_key_t key;
-        found_t at;
         answer_t answer;
-        record_key_answer(&key, use->client, use->seq);
-        rc = state_lookup(self, record_key(&key), &at);
-        if (rc == 0)
-            rc = answer_parse(at.value, &answer);
+        rc = answer_find(self, use->client, use->seq, &answer);
         if (rc == DRAX_ENOTFOUND)
             return 0;
         if (rc)
@@ -276,33 +231,24 @@ int session_begin(state_t *self, const request_t *request, session_use_t *use, o
 }
 
 /* Puts the answer among those kept. */
-static int answer_add(state_t *self, const session_use_t *use, const outcome_t *outcome) {
+static int answer_keep(state_t *self, const session_use_t *use, const outcome_t *outcome) {
     answer_t answer = {.arguments = use->arguments,
                        .code = (uint8_t) outcome->code,
                        .index = outcome->index,
                        .revision = outcome->revision,
                        .number = outcome->number};
-    if (outcome->written) {
-        answer.code = ANSWER_WHOLE;
-        answer.outcome = (slice_t){self->outcome.data, self->outcome.size};
-    }
-    record_key_t key;
-    record_key_answer(&key, use->client, use->seq);
-    size_t size = answer_size(&answer);
-    overlay_node_t *node = overlay_find(self->overlay, record_key(&key));
-    uint8_t *room = overlay_put(self->overlay, node, record_key(&key), size);
-    if (!room)
-        return DRAX_ENOMEM;
-    answer_write(&answer, room);
-    state_digest_swap(self, record_key(&key), (slice_t){NULL, 0}, (slice_t){room, size});
-    return 0;
+    if (outcome->written)
+        answer = (answer_t){.arguments = use->arguments,
+                            .code = ANSWER_APART,
+                            .outcome = {self->outcome.data, self->outcome.size}};
+    return answer_add(self, use->client, use->seq, &answer, use->session.high);
 }
 
 int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
     /* What was settled meanwhile may have been a request of the same client. */
     int rc = use->settled_count == self->settled_count ? 0 : use_load(self, use);
     if (rc == 0)
-        rc = answer_add(self, use, outcome);
+        rc = answer_keep(self, use, outcome);
     if (rc)
         return rc;
     session_t session = use->session;
@@ -313,7 +259,7 @@ int session_end(state_t *self, session_use_t *use, const outcome_t *outcome) {
         session.high = use->seq;
     session.count++;
     if (session.count > SESSION_ANSWERS) {
-        rc = answer_drop(self, use->client, &session);
+        rc = lowest_drop(self, use->client, &session);
         if (rc)
             return rc;
     }
@@ -372,7 +318,7 @@ int session_sweep(state_t *self) {
         rc = DRAX_ECORRUPT; /* a used record without its session */
     session_t session = was;
     for (size_t i = 0; rc == 0 && i < SESSION_SWEEP && session.count; i++)
-        rc = answer_drop(self, client, &session);
+        rc = lowest_drop(self, client, &session);
     if (rc)
         return rc;
     return session_save(self, client, &at, &was, session.count ? &session : NULL);

@@ -7,7 +7,7 @@
  *   lease.c            leases and the keys on them
  *   lock.c             locks;  waiter.c   requests that wait for one
  *   user.c             users' keys and what follows from them: digest, counts, expiries
- *   session.c          exactly once
+ *   session.c          exactly once;  answers.c   the answers kept for it
  *   state_history.c    what changed, for watches
  *   expiry.c           what is due
  *   query.c            reads;  query_watch.c   the begin of a watch;  page.c   pairs in an answer
@@ -218,6 +218,16 @@ uint64_t session_arguments(const request_t *request);
 int session_settle(state_t *self, const waiter_t *waiter, const outcome_t *outcome);
 /* Forgets a bounded number of answers of clients that have been idle for long. */
 int session_sweep(state_t *self);
+
+/* ---- the answers of a session (answers.c) ---- */
+
+/* `out->outcome` is borrowed until the next lookup. DRAX_ENOTFOUND: none is kept. */
+int answer_find(state_t *self, slice_t client, uint64_t seq, answer_t *out);
+/* Keeps an answer where none is; no higher seq than `highest` was ever kept before. */
+int answer_add(state_t *self, slice_t client, uint64_t seq, const answer_t *answer,
+               uint64_t highest);
+/* Forgets the lowest answer, which is that of `seq`; *next is the lowest after it, 0: none. */
+int answer_drop(state_t *self, slice_t client, uint64_t seq, uint64_t *next);
 
 /* ---- leases (lease.c) ---- */
 

@@ -24,7 +24,15 @@ struct state_staging {
     bool complete;
     meta_t meta;
     buffer_t meta_bytes;
-    buffer_t last_key;     /* of the pair before; empty: none */
+    buffer_t last_key; /* of the pair before; empty: none */
+    struct {
+        uint8_t client[LIMIT_CLIENT_ID_BYTES];
+        size_t client_size; /* 0: none yet */
+        uint64_t floor;
+        uint64_t apart[ANSWERS_PAGE]; /* of the page before: arguments of those that stand apart */
+        uint64_t page;
+        unsigned apart_mask;
+    } session;             /* of the pair before, or one before that */
     uint64_t history_last; /* the last revision of the record before; 0: none */
     uint64_t history_lost; /* the first revision of the last record that did not come; 0: all did */
     uint64_t digest, keys, expiring, leases, locks, waiters;
@@ -69,22 +77,68 @@ static int lease_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slic
     return 0;
 }
 
-static int session_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
-    slice_t client;
-    uint64_t seq;
+static int session_head_add(state_staging_t *self, kv_batch_t *batch, slice_t client, slice_t key,
+                            slice_t value) {
     session_t session;
-    answer_t answer;
-    if (record_key_session_parse(key, &client, &seq))
+    if (session_parse(value, &session))
         return DRAX_ECORRUPT;
-    if (seq ? answer_parse(value, &answer) : session_parse(value, &session))
-        return DRAX_ECORRUPT;
-    if (!seq) {
-        record_key_t used;
-        record_key_used(&used, session.used_ms, client);
-        derived_put(batch, &used);
-    }
+    memcpy(self->session.client, client.data, client.size);
+    self->session.client_size = client.size;
+    self->session.floor = session.floor;
+    self->session.apart_mask = 0;
+    record_key_t used;
+    record_key_used(&used, session.used_ms, client);
+    derived_put(batch, &used);
     self->digest += record_hash_plain(key, value);
     return 0;
+}
+
+static int answers_take(state_staging_t *self, slice_t client, uint64_t page, slice_t value) {
+    answer_t answer;
+    unsigned at, seen = 0;
+    int rc;
+    self->session.page = page;
+    self->session.apart_mask = 0;
+    while ((rc = answers_next(&value, &at, &answer)) == 1) {
+        uint64_t seq = page * ANSWERS_PAGE + at;
+        if (seen & 1u << at || seq == 0)
+            return DRAX_ECORRUPT;
+        seen |= 1u << at;
+        if (seq <= self->session.floor)
+            continue;
+        if (answer.code == ANSWER_APART) {
+            self->session.apart[at] = answer.arguments;
+            self->session.apart_mask |= 1u << at;
+        } else {
+            self->digest += answer_hash(&answer, client, seq);
+        }
+    }
+    return rc || !seen ? DRAX_ECORRUPT : 0;
+}
+
+static int outcome_take(state_staging_t *self, slice_t client, uint64_t seq, slice_t value) {
+    unsigned at = seq % ANSWERS_PAGE;
+    if (seq / ANSWERS_PAGE != self->session.page || !(self->session.apart_mask & 1u << at))
+        return DRAX_ECORRUPT;
+    answer_t answer = {
+        .code = ANSWER_APART, .arguments = self->session.apart[at], .outcome = value};
+    self->digest += answer_hash(&answer, client, seq);
+    return 0;
+}
+
+/* A session comes before its answers, a page before what stands apart from it. */
+static int session_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
+    slice_t client, known = {self->session.client, self->session.client_size};
+    session_part_t part;
+    uint64_t number;
+    if (record_key_session_parse(key, &client, &part, &number))
+        return DRAX_ECORRUPT;
+    if (part == SESSION_PART_HEAD)
+        return session_head_add(self, batch, client, key, value);
+    if (kv_key_compare(client, known) != 0)
+        return DRAX_ECORRUPT;
+    return part == SESSION_PART_ANSWERS ? answers_take(self, client, number, value)
+                                        : outcome_take(self, client, number, value);
 }
 
 static int lock_add(state_staging_t *self, slice_t key, slice_t value) {

@@ -65,11 +65,15 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
         .value = value,
     };
     slice_t key = record_key(&user->key);
-    uint8_t *room =
-        overlay_put(self->overlay, user->at.node, key, RECORD_HEADER_BYTES + value.size);
+    uint8_t header[RECORD_HEADER_BYTES];
+    record.hash = record_hash(&record, key);
+    size_t size = record_header_write(&record, header);
+    uint8_t *room = overlay_put(self->overlay, user->at.node, key, size + value.size);
     if (!room)
         return DRAX_ENOMEM;
-    record_write(&record, key, room);
+    memcpy(room, header, size);
+    if (value.size)
+        memcpy(room + size, value.data, value.size);
     user_changed(self, user, HISTORY_PUT, value);
     self->meta.digest += record.hash;
     self->meta.keys++;
@@ -92,7 +96,7 @@ int user_delete(state_t *self, user_t *user, history_type_t type) {
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }
 
-/* Gathers up to TREE_BATCH keys from `from` on that begin with `prefix`: each as its size, its
+/* Gathers up to TREE_BATCH keys from `from` on that begin with `prefix`: each as two sizes, its
  * bytes and the header of its record. */
 static int tree_gather(state_t *self, slice_t prefix, slice_t from, size_t *count) {
     merge_t walk;
@@ -105,15 +109,17 @@ static int tree_gather(state_t *self, slice_t prefix, slice_t from, size_t *coun
          rc = merge_next(&walk)) {
         if (walk.key.size < prefix.size || memcmp(walk.key.data, prefix.data, prefix.size) != 0)
             break;
-        if (walk.value.size < RECORD_HEADER_BYTES) {
-            rc = DRAX_ECORRUPT;
+        record_t record;
+        rc = record_parse(walk.value, &record);
+        if (rc)
             break;
-        }
-        uint8_t size[4];
-        be32_write(size, (uint32_t) walk.key.size);
-        buffer_append(&self->pairs, size, sizeof size);
+        size_t header_size = walk.value.size - record.value.size;
+        uint8_t sizes[8];
+        be32_write(sizes, (uint32_t) walk.key.size);
+        be32_write(sizes + 4, (uint32_t) header_size);
+        buffer_append(&self->pairs, sizes, sizeof sizes);
         buffer_append(&self->pairs, walk.key.data, walk.key.size);
-        buffer_append(&self->pairs, walk.value.data, RECORD_HEADER_BYTES);
+        buffer_append(&self->pairs, walk.value.data, header_size);
         ++*count;
     }
     merge_close(&walk);
@@ -137,18 +143,19 @@ static bool tree_takes(tree_t *tree, const record_t *record) {
 static int tree_delete_gathered(state_t *self, tree_t *tree, size_t count, user_t *user) {
     const uint8_t *at = self->pairs.data;
     for (size_t i = 0; i < count; i++) {
+        size_t header_size = be32_read(at + 4);
         user->key.size = be32_read(at);
-        memcpy(user->key.bytes, at + 4, user->key.size);
-        at += 4 + user->key.size;
+        memcpy(user->key.bytes, at + 8, user->key.size);
+        at += 8 + user->key.size;
         user->at.node = overlay_find(self->overlay, record_key(&user->key));
-        int rc = record_parse((slice_t){at, RECORD_HEADER_BYTES}, &user->record);
+        int rc = record_parse((slice_t){at, header_size}, &user->record);
         if (rc == 0 && !tree_takes(tree, &user->record))
             rc = DRAX_EINUSE;
         if (rc == 0)
             rc = user_delete(self, user, HISTORY_DELETE);
         if (rc)
             return rc;
-        at += RECORD_HEADER_BYTES;
+        at += header_size;
     }
     return 0;
 }

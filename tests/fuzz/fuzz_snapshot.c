@@ -26,21 +26,50 @@ typedef struct repair {
     meta_t meta;
     bool has_meta;
     uint64_t digest, keys, expiring;
+    uint64_t floor, arguments[ANSWERS_PAGE]; /* of the session, of the page */
 } repair_t;
 
 /* ---- making chunks right ---- */
+
+static void session_repair(repair_t *self, slice_t key, slice_t bytes) {
+    slice_t client;
+    session_part_t part;
+    session_t session;
+    uint64_t number;
+    answer_t answer;
+    unsigned at;
+    if (record_key_session_parse(key, &client, &part, &number))
+        return;
+    if (part == SESSION_PART_HEAD) {
+        self->floor = session_parse(bytes, &session) == 0 ? session.floor : 0;
+        self->digest += record_hash_plain(key, bytes);
+    } else if (part == SESSION_PART_OUTCOME) {
+        answer = (answer_t){.code = ANSWER_APART,
+                            .arguments = self->arguments[number % ANSWERS_PAGE],
+                            .outcome = bytes};
+        self->digest += answer_hash(&answer, client, number);
+    } else {
+        while (answers_next(&bytes, &at, &answer) == 1) {
+            self->arguments[at] = answer.arguments;
+            if (number * ANSWERS_PAGE + at > self->floor && answer.code != ANSWER_APART)
+                self->digest += answer_hash(&answer, client, number * ANSWERS_PAGE + at);
+        }
+    }
+}
 
 static void record_repair(repair_t *self, slice_t key, uint8_t *value, size_t size) {
     record_t record;
     slice_t bytes = {value, size};
     if (key.data[0] == PREFIX_USER && record_parse(bytes, &record) == 0) {
-        be64_write(value + 40, record_hash(&record, key));
+        be64_write(value, record_hash(&record, key));
         (void) record_parse(bytes, &record);
         self->digest += record.hash;
         self->keys++;
         self->expiring += record.due_ms != 0;
     } else if (key.data[0] == PREFIX_META && !self->has_meta) {
         self->has_meta = meta_decode(&self->meta, bytes) == 0;
+    } else if (key.data[0] == PREFIX_SESSION) {
+        session_repair(self, key, bytes);
     } else if (key.data[0] != PREFIX_USER) {
         self->digest += record_hash_plain(key, bytes);
     }

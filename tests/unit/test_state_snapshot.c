@@ -142,6 +142,57 @@ static void snapshot_makes_the_same_state(void **unused) {
         temp_dir_remove(&dirs[i]);
 }
 
+/* Answers in full pages and in part of one, forgotten ones among them, and those that stand apart:
+ * the receiver gives them again, and forgets them as the sender does. */
+static void answers_travel(void **unused) {
+    (void) unused;
+    world_t sender, receiver;
+    kv_t *kv;
+    payload_t *chunks[CHUNKS_MAX];
+    char command[128], first[128];
+    assert_int_equal(kv_memory_open(&kv), 0);
+    sender_open(&sender, kv, 0);
+    for (unsigned seq = 1; seq <= SESSION_ANSWERS + 40; seq++) {
+        snprintf(command, sizeof command,
+                 seq % 3 ? "[0, 1, \"put\", [\"k\", \"v\", {\"client\": \"c\", \"seq\": %u}]]"
+                         : "[0, 1, \"txn\", [[], [[\"put\", [\"k\", \"v\"]]], [], {\"client\": "
+                           "\"c\", \"seq\": %u}]]",
+                 seq);
+        const char *answer = world_apply(&sender, command);
+        if (seq == SESSION_ANSWERS + 35) /* 1059: of a transaction */
+            snprintf(first, sizeof first, "%s", answer);
+        if (seq % 100 == 0)
+            world_flush(&sender);
+    }
+    world_flush(&sender);
+    uint64_t digest = state_digest(sender.state), seq = sender.seq;
+    size_t count = chunks_take(&sender, chunks);
+    assert_int_equal(kv_memory_open(&kv), 0);
+    assert_int_equal(stage(chunks, count, &kv), 0);
+    chunks_free(chunks, count);
+    world_open(&receiver, kv);
+    assert_true(state_digest(receiver.state) == digest);
+    receiver.seq = seq;
+    receiver.time_ms = 5000;
+    assert_string_equal(world_apply(&receiver,
+                                    "[0, 1, \"txn\", [[], [[\"put\", [\"k\", \"v\"]]], [], "
+                                    "{\"client\": \"c\", \"seq\": 1059}]]"),
+                        first);
+    assert_string_equal(
+        world_apply(&receiver, "[0, 1, \"put\", [\"k\", \"v\", {\"client\": \"c\", \"seq\": 40}]]"),
+        "INVALID_ARGUMENT");
+    uint64_t before = state_digest(receiver.state);
+    world_expire(&receiver, 9000000); /* one entry forgets 64 answers */
+    assert_true(state_digest(receiver.state) != before);
+    for (int i = 0; i < 20; i++)
+        world_expire(&receiver, 9000000);
+    assert_string_equal(
+        world_apply(&receiver, "[0, 1, \"put\", [\"k\", \"v\", {\"client\": \"c\", \"seq\": 40}]]"),
+        "{index: 1065, revision: 1065}");
+    world_close(&sender);
+    world_close(&receiver);
+}
+
 /* Pairs as large as they can be, among small ones: each chunk goes into a message between nodes. */
 static void chunks_fit_into_messages(void **unused) {
     (void) unused;
@@ -391,6 +442,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(snapshot_makes_the_same_state),
         cmocka_unit_test(chunks_come_in_order),
+        cmocka_unit_test(answers_travel),
         cmocka_unit_test(chunks_fit_into_messages),
         cmocka_unit_test(snapshot_of_an_empty_state),
         cmocka_unit_test(damage_is_refused),
