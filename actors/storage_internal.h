@@ -5,6 +5,7 @@
  *   storage_apply.c     committed entries into the state, results, expiry, flushing
  *   storage_query.c     reads, parked until they are safe
  *   storage_snapshot.c  snapshots, sent and received
+ *   storage_backup.c    snapshots for clients
  *   storage_watch.c     changes, present and past, for the gateway's watches
  *   storage_view.c      first pairs that do not fit in one answer
  */
@@ -91,9 +92,11 @@ typedef struct question_item {
     struct question_item *next;
 } question_item_t;
 
-/* A watch whose first pairs need a view of what is flushed at `applied` or later. */
+/* A watch whose first pairs need a view of what is flushed at `applied` or later, or a client that
+ * wants a snapshot of it. */
 typedef struct view_wait {
     uint64_t token, applied, since_ms;
+    bool backup;
     size_t prefix_size;
     uint8_t prefix[LIMIT_KEY_BYTES + 1];
     struct view_wait *next;
@@ -219,7 +222,7 @@ int storage_history_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_watch_clear(storage_actor_t *self);
 
 /* storage_view.c */
-/* The answer to the watch `request` waits for a flush and a view. DRAX_ENOMEM. */
+/* The answer to `request`, a watch or a snapshot's begin, waits for a flush. DRAX_ENOMEM. */
 int storage_view_wait(storage_actor_t *self, uint64_t token, const request_t *request,
                       uint64_t now_ms);
 bool storage_view_wants_flush(const storage_actor_t *self);
@@ -232,6 +235,13 @@ void storage_views_close(storage_actor_t *self);
 void storage_views_clear(storage_actor_t *self);
 
 /* storage_snapshot.c */
+/* Reads a chunk of the snapshot that `wanted` names, or of a new one (session 0), whose receiver is
+ * `wanted->peer`: one at a time. DRAX_ENOTFOUND: there is no such snapshot any more. DRAX_EINVAL:
+ * that chunk is not next. Others: it cannot be read. */
+int storage_snapshot_read(storage_actor_t *self, message_snapshot_t *out,
+                          const message_snapshot_t *wanted, uint64_t now_ms);
+/* The revision of the snapshot `session`; 0: there is none. */
+uint64_t storage_snapshot_revision(const storage_actor_t *self, uint64_t session);
 void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms);
 void storage_snapshot_chunk(storage_actor_t *self, message_t *message);
 int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms);
@@ -239,6 +249,11 @@ void storage_snapshots_clear(storage_actor_t *self);
 /* Ends all that are being sent; their receivers begin again. */
 void storage_sessions_close(storage_actor_t *self);
 uint64_t storage_snapshot_pin(const storage_actor_t *self);
+
+/* storage_backup.c */
+/* Appends to `out` the outcome of a request for a chunk. Not 0: storage cannot go on. */
+int storage_backup_answer(storage_actor_t *self, const request_t *request, uint64_t now_ms,
+                          buffer_t *out);
 
 /* storage_actor.c */
 /* False while a node that starts again may not have applied what it had before: answers without a

@@ -84,6 +84,12 @@ static int query_answer(storage_actor_t *self, uint64_t token, slice_t bytes, ui
     if (request_decode(bytes, &request, &error) != 0 ||
         method_kind(request.method) != METHOD_KIND_READ) {
         rpc_failure(&self->outcome, RPC_INVALID_ARGUMENT, "not a read");
+    } else if (request.method == METHOD_SNAPSHOT && (request.snapshot || request.chunk)) {
+        int rc = storage_backup_answer(self, &request, now_ms, &self->outcome);
+        if (rc) {
+            log_error(self->log, "cannot read a snapshot: %s", error_text(rc));
+            return rc;
+        }
     } else {
         int rc = state_query(self->state, &request, storage_time_ms(self, now_ms), &self->outcome);
         if (rc == DRAX_ETOOLARGE) {

@@ -69,15 +69,15 @@ static int session_open(storage_actor_t *self, uint64_t peer, snapshot_session_t
     return 0;
 }
 
-static int chunk_read(storage_actor_t *self, message_snapshot_t *out,
-                      const message_snapshot_t *wanted, uint64_t now_ms) {
+int storage_snapshot_read(storage_actor_t *self, message_snapshot_t *out,
+                          const message_snapshot_t *wanted, uint64_t now_ms) {
     snapshot_session_t *session = NULL;
     if (wanted->session == 0) {
         int rc = session_open(self, wanted->peer, &session);
         if (rc)
             return rc;
-        log_info(self->log, "sending a snapshot peer=%llu index=%llu",
-                 (unsigned long long) wanted->peer,
+        log_info(self->log, "sending a snapshot to=%s peer=%llu index=%llu",
+                 wanted->peer ? "peer" : "client", (unsigned long long) wanted->peer,
                  (unsigned long long) state_snapshot_index(session->snapshot));
     } else {
         session = session_find(self, wanted->session, wanted->peer);
@@ -94,13 +94,20 @@ static int chunk_read(storage_actor_t *self, message_snapshot_t *out,
                                &out->payload, &out->last);
 }
 
+uint64_t storage_snapshot_revision(const storage_actor_t *self, uint64_t session) {
+    for (size_t i = 0; i < SNAPSHOT_SESSIONS; i++)
+        if (session && self->sessions[i].id == session)
+            return state_snapshot_revision(self->sessions[i].snapshot);
+    return 0;
+}
+
 void storage_snapshot_fetch(storage_actor_t *self, const message_t *message, uint64_t now_ms) {
     if (!self->opened)
         return;
     message_t out = {.kind = MESSAGE_SNAPSHOT_CHUNK};
     out.snapshot.peer = message->snapshot.peer;
     out.snapshot.chunk = message->snapshot.chunk;
-    out.snapshot.code = chunk_read(self, &out.snapshot, &message->snapshot, now_ms);
+    out.snapshot.code = storage_snapshot_read(self, &out.snapshot, &message->snapshot, now_ms);
     if (out.snapshot.code == DRAX_EIO || out.snapshot.code == DRAX_ECORRUPT)
         self->fatal = out.snapshot.code;
     if (out.snapshot.code) {

@@ -2,7 +2,8 @@
  *
  * All pages of a watch must be of one revision, while the state goes on. So what is flushed is
  * looked at: the query waits for a flush that begins after it, which is made at once, and then its
- * pages come from a view of that (state_view.c), one for each question.
+ * pages come from a view of that (state_view.c), one for each question. Snapshots for clients wait
+ * for their flush in the same queue (storage_backup.c).
  *
  *   query -- too large --> waits -- flushed --> view: answer with page 1, page 2 … last page
  */
@@ -24,6 +25,7 @@ int storage_view_wait(storage_actor_t *self, uint64_t token, const request_t *re
     uint8_t scratch[LIMIT_KEY_BYTES + 1];
     slice_t prefix = rpc_directory_prefix(request->key, scratch);
     wait->token = token;
+    wait->backup = request->method == METHOD_SNAPSHOT;
     wait->applied = state_applied(self->state);
     wait->since_ms = now_ms;
     wait->prefix_size = prefix.size;
@@ -101,6 +103,16 @@ static int first_answer(storage_actor_t *self, view_slot_t *slot, uint64_t token
     return self->outcome.failed || self->scratch.failed ? DRAX_ENOMEM : 0;
 }
 
+static int backup_answer(storage_actor_t *self, uint64_t token, uint64_t now_ms) {
+    const request_t begin = {.method = METHOD_SNAPSHOT};
+    buffer_reset(&self->outcome);
+    int rc = storage_backup_answer(self, &begin, now_ms, &self->outcome);
+    batch_add(&self->scratch, token, (slice_t){self->outcome.data, self->outcome.size});
+    if (rc)
+        return rc;
+    return self->outcome.failed || self->scratch.failed ? DRAX_ENOMEM : 0;
+}
+
 int storage_view_turn(storage_actor_t *self, uint64_t now_ms) {
     size_t count = 0;
     buffer_reset(&self->scratch);
@@ -110,12 +122,13 @@ int storage_view_turn(storage_actor_t *self, uint64_t now_ms) {
             wait_drop(self); /* the gateway gave up long ago */
             continue;
         }
-        view_slot_t *slot = slot_free(self, now_ms);
-        if (!slot || state_flushed(self->state) < wait->applied)
+        view_slot_t *slot = wait->backup ? NULL : slot_free(self, now_ms);
+        if ((!wait->backup && !slot) || state_flushed(self->state) < wait->applied)
             break;
-        int rc = first_answer(self, slot, wait->token, now_ms);
+        int rc = wait->backup ? backup_answer(self, wait->token, now_ms)
+                              : first_answer(self, slot, wait->token, now_ms);
         if (rc) {
-            log_error(self->log, "cannot open a view: %s", error_text(rc));
+            log_error(self->log, "cannot open a view or snapshot: %s", error_text(rc));
             return rc;
         }
         wait_drop(self);

@@ -34,6 +34,7 @@ typedef enum {
     METHOD_LOCK_CANCEL,
     METHOD_STATUS,
     METHOD_MEMBER_LIST,
+    METHOD_SNAPSHOT,
     METHOD_MEMBER_ADD,
     METHOD_MEMBER_REMOVE,
     METHOD_MEMBER_PROMOTE,
@@ -47,7 +48,8 @@ typedef enum {
 
 typedef enum {
     METHOD_KIND_LOCAL, /* answered by the gateway: ping, status */
-    METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list; watch: its begin */
+    METHOD_KIND_READ,  /* get, exists, list, range, lease_get, member_list, snapshot; watch: its
+                          begin */
     METHOD_KIND_WRITE, /* through the log */
     METHOD_KIND_ADMIN, /* membership and leadership, through the raft actor */
     METHOD_KIND_WATCH, /* about what the gateway keeps for a connection: watch_cancel */
@@ -112,6 +114,7 @@ typedef struct request {
     uint32_t target;                   /* lock_cancel: a msgid */
     slice_t compares, then, otherwise; /* txn: each a list, checked; see below */
     uint64_t from;                     /* watch: the first revision wanted; 0: none given */
+    uint64_t snapshot, chunk;          /* snapshot: which (0: a new one), and what of it */
     uint64_t watch;                    /* watch_cancel and credit: which */
     uint64_t credit;                   /* a notification's: how many more; 0: it is another one */
 } request_t;

@@ -263,6 +263,12 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
         return rpc_operations_decode(rest, &out->then, error);
     case PARAM_ELSE:
         return rpc_operations_decode(rest, &out->otherwise, error);
+    case PARAM_SNAPSHOT:
+    case PARAM_CHUNK:
+        wanted = "a snapshot and its chunk are integers from 0 to 2^53-1";
+        rc = uint_decode(rest, 0, LIMIT_INTEGER,
+                         param == PARAM_CHUNK ? &out->chunk : &out->snapshot);
+        break;
     case PARAM_WATCH:
         wanted = "a watch is an integer from 1 to 2^53-1";
         rc = uint_decode(rest, 1, LIMIT_INTEGER, &out->watch);

@@ -25,6 +25,8 @@ typedef enum {
     PARAM_COMPARES,
     PARAM_THEN,
     PARAM_ELSE,
+    PARAM_SNAPSHOT,
+    PARAM_CHUNK,
     PARAM_WATCH
 } param_t;
 

@@ -42,6 +42,7 @@ static const method_spec_t methods[METHOD_END] = {
     [METHOD_LOCK_CANCEL] = {"lock_cancel", LOCK, {PARAM_MSGID}, OPTIONS_NONE},
     [METHOD_STATUS] = {"status", LOCAL, {PARAM_NONE}, OPTIONS_NONE},
     [METHOD_MEMBER_LIST] = {"member_list", READ, {PARAM_NONE}, OPTIONS_NONE},
+    [METHOD_SNAPSHOT] = {"snapshot", READ, {PARAM_SNAPSHOT, PARAM_CHUNK}, OPTIONS_NONE},
     [METHOD_MEMBER_ADD] = {"member_add", ADMIN, {PARAM_ADDR, PARAM_RAFT_ADDR},
         OPTIONS_ONCE | OPTION_ID},
     [METHOD_MEMBER_REMOVE] = {"member_remove", ADMIN, {PARAM_ID}, OPTIONS_ONCE},

@@ -75,6 +75,7 @@ extern const command_t commands_lease[];
 extern const command_t commands_txn[];
 extern const command_t commands_cluster[];
 extern const command_t commands_transfer[]; /* import, export */
+extern const command_t commands_snapshot[];
 extern const command_t commands_bench[];
 extern const command_t commands_shell[];
 

@@ -30,9 +30,9 @@ enum { OPTION_ENDPOINTS = 256, OPTION_TIMEOUT, OPTION_VERSION, OPTION_FLAG };
 /* What parsing found: go on, or end with an exit code. */
 typedef enum { PARSE_ON, PARSE_HELP, PARSE_VERSION, PARSE_BAD } parse_t;
 
-static const command_t *const groups[] = {commands_kv,       commands_watch, commands_lock,
-                                          commands_lease,    commands_txn,   commands_cluster,
-                                          commands_transfer, commands_bench, commands_shell};
+static const command_t *const groups[] = {
+    commands_kv,      commands_watch,    commands_lock,     commands_lease, commands_txn,
+    commands_cluster, commands_transfer, commands_snapshot, commands_bench, commands_shell};
 #define GROUP_COUNT (sizeof groups / sizeof *groups)
 
 static int program_run(cli_t *cli, int argc, char **argv);

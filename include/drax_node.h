@@ -86,6 +86,23 @@ typedef void drax_node_ended_fn(void *hint, int error, const char *detail);
 DRAX_API void drax_node_options_ended_set(drax_node_options_t *self, drax_node_ended_fn *ended,
                                           void *hint);
 
+/* ---- from a snapshot ---- */
+
+/* Makes a home from `file`, which `drax-cli snapshot save` wrote: a node that is started there is a
+ * cluster of one, which others may join, with all that the file holds: keys, times to live, leases,
+ * locks, and the answers that clients may still ask for. Of the options, "home" must be missing or
+ * hold no node yet, and the four addresses say where the node will be. The file is checked whole;
+ * after an error the home holds no node.
+ *
+ * The revision goes on `skip` higher than the file's, which `revision` (may be NULL) gets: enough
+ * that no client sees it go back, though the cluster had gone on after the file was written.
+ * Watches from before then end with COMPACTED. With 0 the file's history is kept. `detail` as for
+ * drax_node_start. DRAX_ERR_USAGE (options; a skip that is too large), DRAX_ERR_IN_USE (the home),
+ * DRAX_ERR_STORAGE (the file is damaged; the disk), DRAX_ERR_SYSTEM, DRAX_ERR_NO_MEMORY. */
+#define DRAX_NODE_SKIP_DEFAULT 1000000000u
+DRAX_API int drax_node_restore(const drax_node_options_t *options, const char *file, uint64_t skip,
+                               uint64_t *revision, char *detail, size_t detail_size);
+
 /* ---- life ---- */
 
 /* Makes the home when it is missing, locks it, opens it, binds the ports and starts the threads.

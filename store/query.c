@@ -45,6 +45,8 @@ int query_answer(state_t *self, const request_t *request, uint64_t time_ms, buff
     case METHOD_MEMBER_LIST:
         members_answer(self, out);
         break;
+    case METHOD_SNAPSHOT:
+        return DRAX_ETOOLARGE;
     default:
         rpc_failure(out, RPC_INVALID_ARGUMENT, "not a read");
     }

@@ -56,7 +56,8 @@ int state_apply(state_t *self, const entry_t *entry, state_applied_t *out);
 
 /* Answers a read request (method kind READ) from the present state, as outcome bytes appended to
  * `out`. `time_ms` is cluster time now, for ttl_ms in the answer. DRAX_ETOOLARGE: a watch
- * whose pairs do not fit in its answer; it needs a view, and nothing was appended. */
+ * whose pairs do not fit in its answer, or a snapshot; it needs a view, and nothing was appended.
+ */
 int state_query(state_t *self, const request_t *request, uint64_t time_ms, buffer_t *out);
 
 /* What the last entry applied changed, to be read with history_next until the next apply; `entry`
@@ -160,6 +161,7 @@ void state_snapshot_history(state_snapshot_t *self, const history_source_t *sour
 /* What it includes. */
 uint64_t state_snapshot_index(const state_snapshot_t *self);
 uint64_t state_snapshot_term(const state_snapshot_t *self);
+uint64_t state_snapshot_revision(const state_snapshot_t *self);
 uint64_t state_snapshot_time_ms(const state_snapshot_t *self);
 const config_t *state_snapshot_config(const state_snapshot_t *self);
 /* The next chunk of about `bytes`, as a payload with a checksum; `last` when it is the last one.
@@ -173,7 +175,16 @@ void state_snapshot_close(state_t *self, state_snapshot_t **snapshot);
  * wrong; an error sticks. Until it is finished the kv is not a state: state_open refuses it. */
 typedef struct state_staging state_staging_t;
 int state_staging_open(state_staging_t **out, kv_t **kv); /* takes kv over */
+/* Whether a chunk says that it is the last one; whatever else is in it is not looked at. */
+bool state_chunk_last(slice_t chunk);
 int state_staging_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool last);
+/* Before it is finished: the snapshot is to be the beginning of another cluster, of `config`'s
+ * members. Its revision goes on `skip` higher; unless that is 0, history begins behind it. */
+void state_staging_refound(state_staging_t *self, const config_t *config, uint64_t skip);
+/* What the first chunk tells; 0 before it. */
+uint64_t state_staging_index(const state_staging_t *self);
+uint64_t state_staging_term(const state_staging_t *self);
+uint64_t state_staging_revision(const state_staging_t *self);
 /* After the last chunk: checks the digest, syncs, and gives the kv back, complete. On failure the
  * kv is closed and NULL. */
 int state_staging_finish(state_staging_t **self, kv_t **kv);

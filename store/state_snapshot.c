@@ -37,6 +37,10 @@ uint64_t chunk_checksum(slice_t chunk) {
     return XXH3_64bits(chunk.data + 8, chunk.size - 8);
 }
 
+bool state_chunk_last(slice_t chunk) {
+    return chunk.size >= CHUNK_HEAD_BYTES && chunk.data[CHUNK_HEAD_BYTES - 1] == 1;
+}
+
 static void pair_add(buffer_t *out, slice_t key, slice_t value) {
     uint8_t sizes[8];
     be32_write(sizes, (uint32_t) key.size);
@@ -217,6 +221,10 @@ uint64_t state_snapshot_index(const state_snapshot_t *self) {
 
 uint64_t state_snapshot_term(const state_snapshot_t *self) {
     return self->meta.term;
+}
+
+uint64_t state_snapshot_revision(const state_snapshot_t *self) {
+    return self->meta.revision;
 }
 
 uint64_t state_snapshot_time_ms(const state_snapshot_t *self) {

@@ -36,6 +36,9 @@ struct state_staging {
     uint64_t history_last; /* the last revision of the record before; 0: none */
     uint64_t history_lost; /* the first revision of the last record that did not come; 0: all did */
     uint64_t digest, keys, expiring, leases, locks, waiters;
+    bool refounds;
+    config_t config; /* then */
+    uint64_t skip;
 };
 
 /* The record derived from a replicated one, if any, goes to the batch under `key`. */
@@ -196,7 +199,7 @@ static int history_add_pair(state_staging_t *self, kv_batch_t *batch, slice_t ke
     return rc;
 }
 
-/* Takes out the records up to the last one that did not come. */
+/* Takes out the records up to the last one that is lost. */
 static int history_trim(state_staging_t *self, kv_batch_t *batch) {
     uint8_t key[HISTORY_KEY_BYTES];
     history_key(key, 0);
@@ -309,6 +312,20 @@ int state_staging_add(state_staging_t *self, uint64_t chunk, slice_t bytes, bool
     return self->failed;
 }
 
+/* What was checked becomes another cluster's; what it told of the first one's log is of no use. */
+static int refound(state_staging_t *self) {
+    meta_t meta = self->meta;
+    meta.config = self->config;
+    if (self->skip) {
+        self->history_lost = meta.revision;
+        meta.revision += self->skip;
+        meta.mark_count = 0;
+    }
+    buffer_reset(&self->meta_bytes);
+    meta_encode(&meta, &self->meta_bytes);
+    return self->meta_bytes.failed ? DRAX_ENOMEM : 0;
+}
+
 static int staging_complete(state_staging_t *self) {
     if (self->failed)
         return self->failed;
@@ -318,6 +335,8 @@ static int staging_complete(state_staging_t *self) {
         self->locks != meta->locks || self->waiters != meta->waiters ||
         (self->history_last && self->history_last != meta->revision))
         return DRAX_ECORRUPT;
+    if (self->refounds && refound(self))
+        return DRAX_ENOMEM;
     static const uint8_t meta_key[] = {PREFIX_META};
     kv_batch_t *batch = kv_batch_new(self->kv);
     if (!batch)
@@ -353,6 +372,24 @@ int state_staging_open(state_staging_t **out, kv_t **kv) {
         kv_close(kv);
     }
     return rc;
+}
+
+void state_staging_refound(state_staging_t *self, const config_t *config, uint64_t skip) {
+    self->refounds = true;
+    self->config = *config;
+    self->skip = skip;
+}
+
+uint64_t state_staging_index(const state_staging_t *self) {
+    return self->meta.applied;
+}
+
+uint64_t state_staging_term(const state_staging_t *self) {
+    return self->meta.term;
+}
+
+uint64_t state_staging_revision(const state_staging_t *self) {
+    return self->meta.revision;
 }
 
 int state_staging_finish(state_staging_t **self, kv_t **kv) {

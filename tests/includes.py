@@ -21,7 +21,7 @@ CLI_PROGRAM = ("cli/bench", "cli/cmd_", "cli/drax_cli.c", "cli/pages.c", "cli/pr
 
 def allowed_for(name):
     if name.startswith(CLI_PROGRAM):
-        return ("cli/", "drax.h")
+        return ("cli/", "drax")
     prefix = max((p for p in ALLOWED if name.startswith(p)), key=len)
     return ALLOWED[prefix]
 
