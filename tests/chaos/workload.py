@@ -159,7 +159,7 @@ class Worker(threading.Thread):
 class Watcher(threading.Thread):
     """Asks every node for its status all the time: who leads, and does its revision go back?
 
-    A node that was started again and hears no leader for 3 s answers with what it knows for certain,
+    A node that lost its power and then hears no leader for 3 s answers with what it knows for certain,
     which may be less than it said before. Where faults last so long, only an answer of a node that
     has named a leader for `led_s` in all its answers counts."""
 
