@@ -118,14 +118,18 @@ uint64_t operator_node_id(const world_t *self, unsigned slot) {
     return slot < WORLD_SLOTS ? self->machines[slot].node : 0;
 }
 
-static void configs_learn(machine_t *self, const config_t *configs, size_t count) {
-    bool same = self->config_count == count && self->configs[0].index == configs[0].index &&
-                self->configs[count - 1].index == configs[count - 1].index;
-    if (same)
+/* `durable`: the first of them is on the disk; else the disk may still have earlier ones alone. */
+static void configs_learn(machine_t *self, const config_t *configs, size_t count, bool durable) {
+    size_t kept = 0;
+    while (!durable && kept < self->config_count && self->configs[kept].index < configs[0].index)
+        kept++;
+    size_t all = kept + count;
+    if (self->config_count == all && self->configs[kept].index == configs[0].index &&
+        self->configs[all - 1].index == configs[count - 1].index)
         return;
-    self->configs = array_room(self->configs, &self->config_capacity, count, sizeof *configs);
-    memcpy(self->configs, configs, count * sizeof *configs);
-    self->config_count = count;
+    self->configs = array_room(self->configs, &self->config_capacity, all, sizeof *configs);
+    memcpy(self->configs + kept, configs, count * sizeof *configs);
+    self->config_count = all;
 }
 
 void operator_learn(process_t *raft) {
@@ -138,9 +142,10 @@ void operator_learn(process_t *raft) {
         self->world->counts.elections++;
     }
     if (core && core->log.config_count)
-        configs_learn(self, core->log.configs, core->log.config_count);
+        configs_learn(self, core->log.configs, core->log.config_count,
+                      core->log.configs[0].index <= core->log.durable);
     else if (core && raft->raft->hint.count)
-        configs_learn(self, &raft->raft->hint, 1);
+        configs_learn(self, &raft->raft->hint, 1, true);
 }
 
 /* Is it a member, as far as it knows? */

@@ -116,8 +116,8 @@ typedef struct machine {
     unsigned refusals;
     unsigned moves; /* to other addresses */
     uint64_t node;  /* its id; 0: not known, or none */
-    /* Those in its core's log, the last committed one and all later ones: a crash can take it back
-     * to any of them. While the log has none, what it was told as it joined. */
+    /* Those that a crash can take it back to, oldest first: the last one on its disk, and all later
+     * ones in its core's log. While the log has none, what it was told as it joined. */
     config_t *configs;
     size_t config_count, config_capacity;
     uint64_t led_term, installed;   /* the last that were counted */
