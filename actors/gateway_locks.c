@@ -128,14 +128,15 @@ void gateway_lock_begin(gateway_actor_t *self, uint64_t token, const request_t *
     RB_INSERT(request_tree, &self->locks->requests, item);
 }
 
-/* Its time was over at `at_ms`, whether it is known to wait by now or not. */
-static void item_cancel(gateway_locks_t *self, lock_item_t *item, uint64_t at_ms) {
+/* Its time is over since its deadline, or now; whether it is known to wait already or not. */
+static void item_cancel(gateway_locks_t *self, lock_item_t *item, uint64_t now_ms) {
     if (item->cancelled)
         return;
     if (item->waiter && item->deadline_ms != UINT64_MAX)
         RB_REMOVE(deadline_tree, &self->deadlines, item);
     item->cancelled = true;
-    item->deadline_ms = at_ms + LIMIT_REQUEST_TIMEOUT_MS;
+    item->deadline_ms =
+        (item->deadline_ms < now_ms ? item->deadline_ms : now_ms) + LIMIT_REQUEST_TIMEOUT_MS;
     if (!item->waiter)
         return; /* as soon as it is */
     RB_INSERT(deadline_tree, &self->deadlines, item);
@@ -279,7 +280,7 @@ void gateway_locks_turn(gateway_actor_t *self, uint64_t now_ms) {
         if (item->cancelled)
             item_give_up(self, item);
         else
-            item_cancel(locks, item, item->deadline_ms);
+            item_cancel(locks, item, now_ms);
     }
     if (locks->leaderless_ms)
         return;

@@ -234,6 +234,23 @@ static void a_cancel_before_it_waits_counts(void **state) {
     error_expected(f, 'A', 1, "TIMEOUT");
 }
 
+/* Nor from a lock_cancel that comes when its time is over. */
+static void a_cancel_after_its_time_is_none(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', LOCK(1, ", \"wait_ms\": 100"));
+    uint64_t since_ms = f->now_ms;
+    turn(f);
+    turn_at(f, since_ms + 3000);
+    client_sends(f, 'A', "[0, 2, \"lock_cancel\", [1]]");
+    answer_expected(f, 'A', "[1, 2, nil, {}]");
+    waits_comes(f, 1, 30, false);
+    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS - 1);
+    no_answer_expected(f);
+    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS);
+    error_expected(f, 'A', 1, "TIMEOUT");
+}
+
 static void storage_that_comes_anew_is_asked_at_once(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
@@ -351,6 +368,7 @@ int main(void) {
         GATEWAY_TEST(a_lost_cancel_is_repeated),
         GATEWAY_TEST(a_cancel_without_result_is_timeout),
         GATEWAY_TEST(a_cancel_before_it_waits_counts),
+        GATEWAY_TEST(a_cancel_after_its_time_is_none),
         GATEWAY_TEST(storage_that_comes_anew_is_asked_at_once),
         GATEWAY_TEST(joined_requests_get_the_same_answer),
         GATEWAY_TEST(without_a_leader_it_is_timeout),
