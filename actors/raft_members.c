@@ -74,11 +74,17 @@ static config_t members_now(const raft_actor_t *self) {
     return config;
 }
 
-/* Are its addresses in the log other ones than it was started with? */
-static bool has_moved(const raft_actor_t *self) {
-    const member_t *own = config_member(members_known(self), self->node);
+/* Does `config` name this node at other addresses than it was started with? */
+static bool named_elsewhere(const raft_actor_t *self, const config_t *config) {
+    const member_t *own = config_member(config, self->node);
     return own && (strcmp(own->addr, self->options.addr) != 0 ||
                    strcmp(own->raft_addr, self->options.raft_addr) != 0);
+}
+
+/* Until the change is committed, it may be that this node alone has it in its log. */
+static bool has_moved(const raft_actor_t *self) {
+    return named_elsewhere(self, members_known(self)) ||
+           named_elsewhere(self, raft_config_committed(self->core));
 }
 
 /* To those who may not know; one that has moved tells all, also as a learner that never stands: the

@@ -355,10 +355,15 @@ uint64_t raft_last_index(const raft_t *self) {
     return self->log.last;
 }
 
+static const config_t no_config;
+
 const config_t *raft_config(const raft_t *self) {
-    static const config_t none;
     const config_t *config = log_config(&self->log);
-    return config ? config : &none;
+    return config ? config : &no_config;
+}
+
+const config_t *raft_config_committed(const raft_t *self) {
+    return self->log.config_count ? &self->log.configs[0] : &no_config;
 }
 
 bool raft_peer_silent(const raft_t *self, uint64_t peer) {

@@ -191,6 +191,8 @@ uint64_t raft_commit(const raft_t *self);
 uint64_t raft_last_index(const raft_t *self);
 uint64_t raft_time_ms(const raft_t *self);       /* cluster time now, as far as this node knows */
 const config_t *raft_config(const raft_t *self); /* the latest in the log, in force */
+/* The last one that is known to be committed; the earliest there is when none is. */
+const config_t *raft_config_committed(const raft_t *self);
 /* The peer's match index at the leader; 0 when unknown. */
 uint64_t raft_match(const raft_t *self, uint64_t peer);
 /* May `peer` not know where this node is? So for a leader that has not heard of it for an election

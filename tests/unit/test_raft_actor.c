@@ -640,6 +640,34 @@ static void a_node_that_has_moved_asks_until_the_log_says_so(void **state) {
     assert_string_equal(config_member(&members->members.config, NODE)->addr, "own:1");
 }
 
+/* The leader may have died with the entry, when nobody else had it yet. */
+static void a_node_that_has_moved_asks_until_that_is_committed(void **state) {
+    fixture_t *f = *state;
+    follows(f, "before:1");
+    message_t append = {.kind = MESSAGE_APPEND, .append = {.prev_index = 1, .prev_term = 1}};
+    append.append.commit = 1;
+    config_t config = members_told();
+    config.index = 2;
+    config.members[2].role = MEMBER_VOTER;
+    entry_t entry = {.index = 2, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
+    assert_int_equal(entries_push(&append.append.entries, &entry), 0);
+    peer_comes(f, LEADER, &append);
+    writes_carried_out(f);
+    fake_post_skip(&f->post);
+    f->now_ms += 600;
+    turn(f);
+    message_t *ask = fake_post_find(&f->post, MESSAGE_ADMIN);
+    assert_non_null(ask);
+    assert_int_equal(ask->admin.op, ADMIN_MOVE);
+    message_t heartbeat = {.kind = MESSAGE_HEARTBEAT, .heartbeat = {.commit = 2}};
+    peer_comes(f, LEADER, &heartbeat);
+    writes_carried_out(f);
+    fake_post_skip(&f->post);
+    f->now_ms += 600;
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_ADMIN));
+}
+
 /* Its log is still empty: it goes by what it was told as it joined. */
 static void a_learner_that_moves_before_it_has_the_log_asks(void **state) {
     fixture_t *f = *state;
@@ -868,6 +896,7 @@ int main(void) {
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
         J(a_node_that_has_moved_asks_until_the_log_says_so),
+        J(a_node_that_has_moved_asks_until_that_is_committed),
         J(a_learner_that_moves_before_it_has_the_log_asks),
         T(a_leader_moves_who_asks),
         J(a_follower_hands_on_who_has_moved),
