@@ -36,12 +36,13 @@ typedef struct waiter {
 
 /* See wakeup.c. -1: not there. */
 typedef struct wakeup {
-    int network_fd; /* epoll: the connections and wake_fd; the driver waits for it */
-    int wake_fd;    /* eventfd: ends the driver's wait */
-    bool woken;     /* wake_fd has been written to and not read since */
-    int host_fd;    /* epoll: network_fd and the next two; drax_fd gives it */
-    int done_fd;    /* eventfd: a call has completed, and its callback is still to come */
-    bool done;      /* done_fd has been written to */
+    int network_fd;  /* epoll: the connections and wake_fd; the driver waits for it */
+    int wake_fd;     /* eventfd: ends the driver's wait */
+    bool woken;      /* wake_fd has been written to and not read since */
+    int host_fd;     /* epoll: network_fd and the next two; drax_fd gives it */
+    int done_fd;     /* eventfd: a call has completed, and its callback is still to come */
+    bool done;       /* done_fd has been written to */
+    bool processing; /* the driver is drax_process, which makes the callbacks next */
     int timer_fd;
     uint64_t timer_ms; /* what it is set to; UINT64_MAX: nothing */
 } wakeup_t;
@@ -129,11 +130,13 @@ void client_calls_close(drax_t *self);
 /* ---- router.c ---- */
 
 /* One turn of the driver: takes in what has arrived, sends what is due. When no call got its
- * outcome by that, waits for the network, with the lock free, until `until_ms` at the latest. */
-void router_turn(drax_t *self, uint64_t until_ms);
+ * outcome by that, waits for the network, with the lock free, until `until_ms` at the latest.
+ * `look`: this driver has not waited before, so the network is to be looked at first: nothing is
+ * sent to a connection that is known to be lost. */
+void router_turn(drax_t *self, uint64_t until_ms, bool look);
 
 /* The next time at which a turn is needed even if nothing arrives; 0: at once. */
-uint64_t router_next_ms(const drax_t *self);
+uint64_t router_next_ms(drax_t *self);
 
 /* ---- wakeup.c ---- */
 
@@ -143,11 +146,11 @@ void wakeup_close(wakeup_t *self);
 void wakeup_send(wakeup_t *self);
 /* The driver's answer to it: what was asked for by then is seen to in this turn. */
 void wakeup_take(wakeup_t *self);
-/* Waits until a connection or wakeup_send has something. */
+/* Waits until a connection, which learns of it, or wakeup_send has something. */
 void wakeup_wait(const wakeup_t *self, uint64_t wait_ms);
 /* What a host's event loop is to see: that calls have completed, and when it is to look again. Both
  * do nothing without drax_fd. */
 void wakeup_done_set(wakeup_t *self, bool done);
-void wakeup_timer_set(wakeup_t *self, uint64_t next_ms);
+void wakeup_timer_set(wakeup_t *self, uint64_t next_ms, uint64_t now_ms);
 
 #endif

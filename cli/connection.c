@@ -1,4 +1,12 @@
-/* connection.c: a DEALER whose every option is set on purpose, and what its monitor tells. */
+/* connection.c: a DEALER whose every option is set on purpose, and what its monitor tells.
+ *
+ * To ask a ZeroMQ socket whether it has something costs system calls, so it is asked for a reason
+ * only:
+ *  1. Its descriptor was readable (socket_news, monitor_news): it is received from until there is
+ *     nothing more, and from then on whatever comes makes the descriptor readable again.
+ *  2. It was used to send, which may have taken in that sign of news unseen (socket_used): it is
+ *     asked once before the next wait.
+ */
 #include "cli/connection.h"
 
 #include <errno.h>
@@ -12,7 +20,7 @@
 
 static int options_set(void *socket, const char *address);
 static int monitor_open(connection_t *self, void *context);
-static int descriptor_add(connection_t *self, void *socket, int *fd);
+static int descriptor_add(connection_t *self, void *socket, int *fd, bool *news);
 static void descriptor_remove(connection_t *self, int *fd);
 static int event_receive(void *monitor);
 
@@ -23,7 +31,8 @@ int connection_open(connection_t *self, void *context, int network_fd, uint64_t 
         snprintf(endpoint, sizeof endpoint, "%s", self->address);
     else
         endpoint_tcp(endpoint, self->address);
-    self->ended = false;
+    self->ended = self->socket_used = false;
+    self->socket_news = self->monitor_news = true; /* perhaps already */
     self->network_fd = network_fd;
     self->socket_fd = self->monitor_fd = -1;
     self->socket = zmq_socket(context, ZMQ_DEALER);
@@ -31,7 +40,7 @@ int connection_open(connection_t *self, void *context, int network_fd, uint64_t 
         return errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
     if (options_set(self->socket, self->address) != 0 ||
         (!inproc && monitor_open(self, context) != 0) ||
-        descriptor_add(self, self->socket, &self->socket_fd) != 0 ||
+        descriptor_add(self, self->socket, &self->socket_fd, &self->socket_news) != 0 ||
         zmq_connect(self->socket, endpoint) != 0) {
         int rc = errno == ETERM ? DRAX_ENOTFOUND : DRAX_EIO;
         connection_close(self);
@@ -71,21 +80,27 @@ void connection_close(connection_t *self) {
 static bool socket_readable(void *socket) {
     int events = 0;
     size_t size = sizeof events;
-    return socket &&
-           (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN) != 0);
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN) != 0;
 }
 
-bool connection_readable(const connection_t *self) {
-    return socket_readable(self->socket) || socket_readable(self->monitor);
+bool connection_readable(connection_t *self) {
+    if (self->state == CONNECTION_IDLE)
+        return false;
+    if (self->socket_used && !self->socket_news)
+        self->socket_news = socket_readable(self->socket);
+    self->socket_used = false;
+    return self->socket_news || (self->monitor && self->monitor_news);
 }
 
 connection_event_t connection_event(connection_t *self) {
     if (self->ended)
         return CONNECTION_DOWN;
-    while (self->monitor) {
+    while (self->monitor && self->monitor_news) {
         int event = event_receive(self->monitor);
-        if (event < 0)
+        if (event < 0) {
+            self->monitor_news = false;
             return CONNECTION_QUIET;
+        }
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             self->state = CONNECTION_READY;
             self->failures = 0;
@@ -99,6 +114,7 @@ connection_event_t connection_event(connection_t *self) {
 
 int connection_send(connection_t *self, slice_t bytes) {
     int rc;
+    self->socket_used = true;
     do
         rc = zmq_send(self->socket, bytes.data, bytes.size, ZMQ_DONTWAIT);
     while (rc < 0 && errno == EINTR);
@@ -106,12 +122,15 @@ int connection_send(connection_t *self, slice_t bytes) {
 }
 
 bool connection_receive(connection_t *self, zmq_msg_t *out) {
+    if (!self->socket_news)
+        return false;
     (void) zmq_msg_init(out); /* cannot fail */
     for (;;) {
         if (zmq_msg_recv(out, self->socket, ZMQ_DONTWAIT) < 0) {
             if (errno == EINTR)
                 continue;
             self->ended = errno == ETERM;
+            self->socket_news = self->socket_used = false;
             (void) zmq_msg_close(out);
             return false;
         }
@@ -168,11 +187,11 @@ static int monitor_open(connection_t *self, void *context) {
         zmq_setsockopt(self->monitor, ZMQ_RCVHWM, &none, sizeof none) != 0 ||
         zmq_connect(self->monitor, name) != 0)
         return DRAX_EIO;
-    return descriptor_add(self, self->monitor, &self->monitor_fd);
+    return descriptor_add(self, self->monitor, &self->monitor_fd, &self->monitor_news);
 }
 
-static int descriptor_add(connection_t *self, void *socket, int *fd) {
-    struct epoll_event event = {.events = EPOLLIN};
+static int descriptor_add(connection_t *self, void *socket, int *fd, bool *news) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = news};
     size_t size = sizeof *fd;
     if (zmq_getsockopt(socket, ZMQ_FD, fd, &size) != 0)
         return DRAX_EIO;

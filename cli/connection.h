@@ -28,6 +28,8 @@ typedef struct connection {
     void *socket, *monitor; /* NULL when IDLE; no monitor for inproc */
     int network_fd;         /* epoll: has the two descriptors of these while they are open */
     int socket_fd, monitor_fd;
+    /* Why the sockets are to be asked at all (connection.c); the first two are set by who waits. */
+    bool socket_news, monitor_news, socket_used;
     bool ended;         /* the context was shut down */
     uint64_t opened_ms; /* when it left IDLE */
     uint64_t retry_ms;  /* IDLE: not to be opened before this */
@@ -37,10 +39,12 @@ typedef struct connection {
 
 /* Is there anything for connection_event or connection_receive? Must be asked before every wait for
  * network_fd, which tells only what is new. */
-bool connection_readable(const connection_t *self);
+bool connection_readable(connection_t *self);
 
-/* IDLE to OPENING, or at once to READY for inproc. DRAX_EIO: no socket to be had, or ZeroMQ refuses
- * the address; DRAX_ENOTFOUND: the context was shut down; still IDLE. */
+/* IDLE to OPENING, or at once to READY for inproc. Its descriptors are added to the epoll
+ * `network_fd`; the `data.ptr` of their events is a bool, to be set when they come. DRAX_EIO: no
+ * socket to be had, or ZeroMQ refuses the address; DRAX_ENOTFOUND: the context was shut down; still
+ * IDLE. */
 int connection_open(connection_t *self, void *context, int network_fd, uint64_t now_ms);
 
 /* To IDLE, not to be opened again before a pause that grows with each failure in a row. */

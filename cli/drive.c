@@ -21,7 +21,7 @@
 #include "cli/options.h"
 #include "cli/watch.h"
 
-static void turn(drax_t *self, uint64_t until_ms);
+static void turn(drax_t *self, uint64_t until_ms, bool look);
 static void leave(drax_t *self);
 static int completed_deliver(drax_t *self);
 static void call_deliver(call_t *call);
@@ -120,8 +120,10 @@ int drax_poll(drax_t *self, uint64_t timeout_ms) {
 int drax_process(drax_t *self) {
     (void) pthread_mutex_lock(&self->lock);
     if (!self->driven) {
-        turn(self, 0);
+        self->wakeup.processing = true;
+        turn(self, 0, true);
         leave(self);
+        self->wakeup.processing = false;
     }
     return completed_deliver(self);
 }
@@ -159,9 +161,9 @@ static void waiter_wait(drax_t *self, const void *what, uint64_t until_ms) {
     (void) pthread_cond_destroy(&waiter.changed);
 }
 
-static void turn(drax_t *self, uint64_t until_ms) {
+static void turn(drax_t *self, uint64_t until_ms, bool look) {
     self->driven = true;
-    router_turn(self, until_ms);
+    router_turn(self, until_ms, look);
     self->driven = false;
 }
 
@@ -169,11 +171,11 @@ void client_drive_until(drax_t *self, client_reached_fn *reached, const void *wh
                         uint64_t until_ms) {
     bool once = true;
     while (!reached(self, what) && (once || client_now_ms() < until_ms)) {
-        once = false;
         if (!self->driven)
-            turn(self, until_ms);
+            turn(self, until_ms, once); /* after that the wait of the turn before has looked */
         else
             waiter_wait(self, what, until_ms);
+        once = false;
     }
     if (!self->driven)
         leave(self);
@@ -184,7 +186,7 @@ static void leave(drax_t *self) {
     if (self->waiters)
         (void) pthread_cond_signal(&self->waiters->changed);
     if (self->wakeup.host_fd >= 0)
-        wakeup_timer_set(&self->wakeup, router_next_ms(self));
+        wakeup_timer_set(&self->wakeup, router_next_ms(self), self->turned_ms);
 }
 
 void client_waiters_tell(drax_t *self, const void *what) {

@@ -28,13 +28,15 @@ static void connections_keep(drax_t *self, uint64_t now_ms);
 static void calls_end(drax_t *self);
 static void calls_send(drax_t *self, uint64_t now_ms);
 static uint64_t timer_next(const drax_t *self, uint64_t now_ms);
-static bool network_readable(const drax_t *self);
+static bool network_readable(drax_t *self);
 
-void router_turn(drax_t *self, uint64_t until_ms) {
+void router_turn(drax_t *self, uint64_t until_ms, bool look) {
     uint64_t now_ms = client_now_ms();
     uint64_t outcomes = self->outcomes;
     self->turned_ms = now_ms;
     wakeup_take(&self->wakeup);
+    if (look)
+        wakeup_wait(&self->wakeup, 0);
     network_read(self, now_ms);
     timers_run(self, now_ms);
     locks_turn(self, now_ms);
@@ -54,11 +56,11 @@ void router_turn(drax_t *self, uint64_t until_ms) {
     (void) pthread_mutex_lock(&self->lock);
 }
 
-uint64_t router_next_ms(const drax_t *self) {
+uint64_t router_next_ms(drax_t *self) {
     return network_readable(self) ? 0 : timer_next(self, self->turned_ms);
 }
 
-static bool network_readable(const drax_t *self) {
+static bool network_readable(drax_t *self) {
     bool readable = false;
     for (size_t i = 0; i < self->connection_count && !readable; i++)
         readable = connection_readable(&self->connections[i]);

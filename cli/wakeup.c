@@ -3,8 +3,8 @@
  *   host_fd  = epoll { network_fd, done_fd, timer_fd }      for a host's event loop
  *   network_fd = epoll { every socket and monitor, wake_fd }  for the driver
  *
- * A ZeroMQ socket's descriptor tells that something has changed, once; whether there is something
- * to read is asked of the socket itself, before every wait (router.c). wake_fd and done_fd are two,
+ * A ZeroMQ socket's descriptor tells that something has changed, once; its event carries where its
+ * connection is to learn of that (connection.c). wake_fd and done_fd are two,
  * because a driver in some thread reads the first, and must not take from the host's loop the news
  * that there is a callback to make.
  */
@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #include "cli/client.h"
+
+/* That one wait tells of; the others are told of by the next. */
+#define WAKEUP_EVENTS 16
 
 static int watch_add(int epoll_fd, int fd) {
     struct epoll_event event = {.events = EPOLLIN};
@@ -62,11 +65,14 @@ void wakeup_take(wakeup_t *self) {
 }
 
 void wakeup_wait(const wakeup_t *self, uint64_t wait_ms) {
-    struct epoll_event event;
+    struct epoll_event events[WAKEUP_EVENTS];
     /* An interrupted or failed wait is a short one: the next turn looks again. */
     const uint64_t longest_ms = 60000;
-    (void) epoll_wait(self->network_fd, &event, 1,
-                      (int) (wait_ms < longest_ms ? wait_ms : longest_ms));
+    int count = epoll_wait(self->network_fd, events, WAKEUP_EVENTS,
+                           (int) (wait_ms < longest_ms ? wait_ms : longest_ms));
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr) /* a connection's */
+            *(bool *) events[i].data.ptr = true;
 }
 
 /* ---- a host's event loop ---- */
@@ -98,7 +104,7 @@ int drax_fd(drax_t *self) {
 
 void wakeup_done_set(wakeup_t *self, bool done) {
     eventfd_t count;
-    if (self->host_fd < 0 || done == self->done)
+    if (self->host_fd < 0 || done == self->done || (done && self->processing))
         return;
     self->done = done;
     if (done)
@@ -107,9 +113,11 @@ void wakeup_done_set(wakeup_t *self, bool done) {
         (void) eventfd_read(self->done_fd, &count);
 }
 
-/* Setting it also takes back that it has expired. */
-void wakeup_timer_set(wakeup_t *self, uint64_t next_ms) {
-    if (self->host_fd < 0 || (next_ms == UINT64_MAX && self->timer_ms == UINT64_MAX))
+/* Setting it also takes back that it has expired. One that is to come sooner than necessary stays:
+ * it costs the host one turn for nothing, instead of a system call in every turn. */
+void wakeup_timer_set(wakeup_t *self, uint64_t next_ms, uint64_t now_ms) {
+    bool sooner = self->timer_ms > now_ms && self->timer_ms <= next_ms;
+    if (self->host_fd < 0 || sooner)
         return;
     self->timer_ms = next_ms;
     struct itimerspec at = {{0, 0}, {0, 0}};
