@@ -165,6 +165,24 @@ void drax_txn_put(drax_txn_t *self, drax_branch_t branch, const void *key, size_
     operation_add(self, branch, &operation, options);
 }
 
+void drax_txn_atomic_put(drax_txn_t *self, drax_branch_t branch, const void *key, size_t key_size,
+                         const void *value, size_t value_size, uint64_t previous,
+                         const drax_options_t *options) {
+    const operation_t operation = {"atomic_put",
+                                   3,
+                                   {{PARAM_KEY, {key, key_size}, 0},
+                                    {PARAM_VALUE, {value, value_size}, 0},
+                                    {PARAM_NUMBER, {NULL, 0}, previous}}};
+    operation_add(self, branch, &operation, options);
+}
+
+void drax_txn_atomic_delete(drax_txn_t *self, drax_branch_t branch, const void *key,
+                            size_t key_size, uint64_t previous) {
+    const operation_t operation = {
+        "atomic_delete", 2, {{PARAM_KEY, {key, key_size}, 0}, {PARAM_NUMBER, {NULL, 0}, previous}}};
+    operation_add(self, branch, &operation, NULL);
+}
+
 /* ---- sending ---- */
 
 /* The parameters, to be freed by the caller in any case. */

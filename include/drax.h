@@ -357,6 +357,12 @@ DRAX_API void drax_txn_put(drax_txn_t *self, drax_branch_t branch, const void *k
                            const void *value, size_t value_size, const drax_options_t *options);
 DRAX_API void drax_txn_delete(drax_txn_t *self, drax_branch_t branch, const void *key,
                               size_t key_size);
+/* `previous` as for drax_atomic_put (0: there must be no such key) and drax_atomic_delete. */
+DRAX_API void drax_txn_atomic_put(drax_txn_t *self, drax_branch_t branch, const void *key,
+                                  size_t key_size, const void *value, size_t value_size,
+                                  uint64_t previous, const drax_options_t *options);
+DRAX_API void drax_txn_atomic_delete(drax_txn_t *self, drax_branch_t branch, const void *key,
+                                     size_t key_size, uint64_t previous);
 DRAX_API void drax_txn_delete_tree(drax_txn_t *self, drax_branch_t branch, const void *directory,
                                    size_t directory_size);
 DRAX_API void drax_txn_list(drax_txn_t *self, drax_branch_t branch, const void *directory,

@@ -296,6 +296,41 @@ static void on_done(void *arg, int error, const char *detail, const drax_result_
     *(int *) arg = error == 0 && drax_result_succeeded(result) ? 1 : -1;
 }
 
+static void test_atomic_operations_in_transactions(void **state) {
+    fixture_t *f = *state;
+    drax_txn_t *txn = drax_txn_new();
+    drax_result_t *result;
+    drax_txn_atomic_put(txn, DRAX_THEN, "a", 1, "1", 1, 0, NULL);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, &result), 0);
+    uint64_t made = result_uint(result, 0, "index");
+    assert_int_equal(made, drax_result_revision(result));
+    drax_result_destroy(&result);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, NULL), DRAX_ERR_KEY_EXISTS);
+    drax_txn_destroy(&txn);
+
+    txn = drax_txn_new();
+    drax_txn_atomic_put(txn, DRAX_THEN, "a", 1, "2", 1, made, NULL);
+    drax_txn_atomic_put(txn, DRAX_THEN, "b", 1, "2", 1, 0, NULL);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, &result), 0);
+    uint64_t changed = drax_result_revision(result);
+    drax_result_destroy(&result);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, NULL), DRAX_ERR_KEY_MODIFIED);
+    drax_txn_destroy(&txn);
+    value_expect(f->store, "a", "2");
+
+    txn = drax_txn_new();
+    drax_txn_atomic_delete(txn, DRAX_THEN, "b", 1, made);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, NULL), DRAX_ERR_KEY_MODIFIED);
+    drax_txn_destroy(&txn);
+    txn = drax_txn_new();
+    drax_txn_atomic_delete(txn, DRAX_THEN, "a", 1, changed);
+    drax_txn_atomic_delete(txn, DRAX_THEN, "b", 1, changed);
+    assert_int_equal(drax_txn_call(f->store, txn, NULL, NULL), 0);
+    drax_txn_destroy(&txn);
+    gone_expect(f->store, "a");
+    gone_expect(f->store, "b");
+}
+
 static void test_transactions(void **state) {
     fixture_t *f = *state;
     drax_txn_t *txn = drax_txn_new();
@@ -362,6 +397,7 @@ int main(void) {
         T(test_turns),
         T(test_a_holder_that_dies),
         T(test_leases),
+        T(test_atomic_operations_in_transactions),
         T(test_transactions),
         cmocka_unit_test_setup_teardown(test_over_the_loss_of_a_leader, node_folder_setup,
                                         node_folder_teardown),
