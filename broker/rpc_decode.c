@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/endpoint.h"
 #include "broker/error.h"
 #include "broker/limits.h"
 #include "broker/rpc_internal.h"
 #include "broker/unpack.h"
 
 #define ID_MAX UINT32_MAX
-#define ADDR_BYTES_MAX 255u
 #define REFUSED_NAME_BYTES 40u
 #define CREDIT_NAME "credit"
 
@@ -177,16 +177,17 @@ static bool nil_take(slice_t *rest) {
     return true;
 }
 
-/* Text that goes into logs, listings and socket calls: no control characters. The actor that
- * connects checks the rest. */
+/* Where others can connect to: HOST:PORT, and not the wildcard. */
 static int addr_decode(slice_t *rest, slice_t *out) {
     item_t item;
-    if (unpack_item(rest, &item) != 0 || item.type != ITEM_STR || item.bytes.size == 0 ||
-        item.bytes.size > ADDR_BYTES_MAX || !utf8_valid(item.bytes.data, item.bytes.size))
+    char text[LIMIT_ADDR_BYTES];
+    if (unpack_item(rest, &item) != 0 || item.type != ITEM_STR || item.bytes.size >= sizeof text ||
+        memchr(item.bytes.data, '\0', item.bytes.size))
         return DRAX_EPROTO;
-    for (size_t i = 0; i < item.bytes.size; i++)
-        if (item.bytes.data[i] < ' ' || item.bytes.data[i] == 0x7f)
-            return DRAX_EPROTO;
+    memcpy(text, item.bytes.data, item.bytes.size);
+    text[item.bytes.size] = '\0';
+    if (!address_valid(text) || address_wildcard(text))
+        return DRAX_EPROTO;
     *out = item.bytes;
     return 0;
 }
@@ -238,7 +239,7 @@ static int positional_decode(slice_t *rest, param_t param, request_t *out, rpc_e
         break;
     case PARAM_ADDR:
     case PARAM_RAFT_ADDR:
-        wanted = "an address is a string of 1 to 255 printable characters";
+        wanted = "an address is a string HOST:PORT that others can connect to";
         rc = addr_decode(rest, param == PARAM_ADDR ? &out->addr : &out->raft_addr);
         break;
     case PARAM_LEASE:
