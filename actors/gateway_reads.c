@@ -64,12 +64,13 @@ void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
         query_add(self, pending);
     if (self->query_count)
         self->read_id++;
-    queries_send(self, &self->queries, &self->query_count, self->read_id);
-    queries_send(self, &self->stale_queries, &self->stale_count, 0);
+    /* First what takes a round to the peers; the query is with storage long before it is over. */
     bool wanted = pendings_count_kind(self->pendings, PENDING_READ) > 0;
     bool again = now_ms >= self->asked_ms + GATEWAY_READ_REPEAT_MS;
     if (wanted && self->raft.leader && (self->asked_id != self->read_id || again))
         index_ask(self, now_ms);
+    queries_send(self, &self->queries, &self->query_count, self->read_id);
+    queries_send(self, &self->stale_queries, &self->stale_count, 0);
 }
 
 /* Storage came anew: it has forgotten the queries. */

@@ -114,12 +114,23 @@ static void pull_ask(raft_actor_t *self, uint64_t now_ms) {
     raft_actor_peer(self, self->pull.from, &out);
 }
 
-static void ready_carry_out(raft_actor_t *self, uint64_t now_ms) {
-    raft_ready_t *ready = raft_ready(self->core);
-    for (size_t i = 0; i < ready->message_count; i++)
-        self->post->peer(self->post->self, &ready->messages[i]);
+/* A majority is this node and half of the others: what is for so many goes before the own write, so
+ * that their disks begin no later than the own one, and the rest after it, so that the own one does
+ * not wait for them. */
+static void messages_and_write_send(raft_actor_t *self, raft_ready_t *ready) {
+    size_t before = raft_config(self->core)->count / 2;
+    size_t at = 0;
+    for (; at < ready->message_count && at < before; at++)
+        self->post->peer(self->post->self, &ready->messages[at]);
     if (ready->write || ready->commit_advanced)
         write_send(self, ready);
+    for (; at < ready->message_count; at++)
+        self->post->peer(self->post->self, &ready->messages[at]);
+}
+
+static void ready_carry_out(raft_actor_t *self, uint64_t now_ms) {
+    raft_ready_t *ready = raft_ready(self->core);
+    messages_and_write_send(self, ready);
     reads_send(self, ready);
     for (size_t i = 0; i < ready->fetch_count; i++) {
         message_t out = {.kind = MESSAGE_FETCH,

@@ -43,8 +43,8 @@ static void a_read_goes_to_storage_and_raft(void **state) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', GET_1);
     turn(f);
+    index_ask_expected(f, 1); /* first, as it takes longer */
     uint64_t token = query_expected(f, 1);
-    index_ask_expected(f, 1);
     nothing_expected(f);
     turn(f);
     nothing_expected(f);
@@ -83,8 +83,8 @@ static void a_read_index_is_asked_for_again(void **state) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', GET_1);
     turn(f);
-    query_expected(f, 1);
     index_ask_expected(f, 1);
+    query_expected(f, 1);
     assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), 10250);
     turn_at(f, 10249);
     nothing_expected(f);
@@ -104,12 +104,13 @@ static void a_new_storage_gets_the_queries_again(void **state) {
     client_sends(f, 'A', GET_1);
     client_sends(f, 'A', STALE_3);
     turn(f);
+    index_ask_expected(f, 1);
     uint64_t token = query_expected(f, 1);
     uint64_t stale = query_expected(f, 0);
-    index_ask_expected(f, 1);
     client_sends(f, 'B', GET_2); /* not sent yet: must not go twice */
     gateway_actor_ops.neighbour(f->gateway, ACTOR_STORAGE, f->now_ms);
     turn(f);
+    index_ask_expected(f, 2); /* the new storage knows of no earlier one */
     message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
     assert_int_equal(query->batch.read_id, 2);
     batch_t batch;
@@ -117,7 +118,6 @@ static void a_new_storage_gets_the_queries_again(void **state) {
     assert_int_equal(batch.count, 2);
     assert_int_equal(query_token(query), token);
     assert_int_equal(query_expected(f, 0), stale);
-    index_ask_expected(f, 2); /* the new storage knows of no earlier one */
     nothing_expected(f);
     answer_comes(f, token, "nil {}");
     answer_expected(f, 'A', "[1, 1, nil, {}]");
@@ -128,8 +128,8 @@ static void a_new_raft_is_asked_again(void **state) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', GET_1);
     turn(f);
-    query_expected(f, 1);
     index_ask_expected(f, 1);
+    query_expected(f, 1);
     gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
     turn(f);
     nothing_expected(f);
@@ -382,6 +382,7 @@ static void a_result_cannot_answer_another_kind(void **state) {
     client_sends(f, 'A', GET_1);
     turn(f);
     message_t message = {.kind = MESSAGE_ADMIN_RESULT};
+    index_ask_expected(f, 1);
     message.admin.token = query_expected(f, 1);
     message.admin.op = ADMIN_REMOVE;
     message_comes(f, ACTOR_RAFT, &message);

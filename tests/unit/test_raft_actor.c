@@ -461,6 +461,29 @@ static void a_member_may_ask_through_its_own_gateway(void **state) {
 
 /* ---- snapshots for others ---- */
 
+static void has_all_comes(fixture_t *f, uint64_t peer, uint64_t index) {
+    message_t message = {.kind = MESSAGE_APPEND_RESULT, .append_result = {.index = index}};
+    peer_comes(f, peer, &message);
+}
+
+static void the_own_write_waits_for_half_of_the_peers(void **state) {
+    fixture_t *f = *state;
+    leads(f);
+    learner_added(f);
+    has_all_comes(f, 44, 3); /* the founding membership, the leader's own entry, and 44 */
+    admin_comes(f, ADMIN_ADD, 45, "newer:1", "newer:2");
+    writes_carried_out(f);
+    has_all_comes(f, 44, 4);
+    has_all_comes(f, 45, 4);
+    turn(f);
+    fake_post_skip(&f->post);
+    propose_comes(f, ACTOR_GATEWAY, 1000, 1);
+    turn(f);
+    const message_t *first = fake_post_expect(&f->post, MESSAGE_APPEND);
+    assert_int_equal(fake_post_expect(&f->post, MESSAGE_WRITE)->write.entries.count, 1);
+    assert_int_not_equal(fake_post_expect(&f->post, MESSAGE_APPEND)->to, first->to);
+}
+
 static void a_leader_hands_snapshots_on(void **state) {
     fixture_t *f = *state;
     leads(f);
@@ -891,6 +914,7 @@ int main(void) {
         T(an_id_is_chosen_for_a_member_without_one),
         T(what_was_begun_when_the_core_goes_is_a_timeout),
         T(a_member_may_ask_through_its_own_gateway),
+        T(the_own_write_waits_for_half_of_the_peers),
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
         J(who_is_behind_is_told_where_the_leader_is),
