@@ -86,6 +86,9 @@ class Measure:
         return self.shared
 
     def row_load(self, **plan):
+        for store in self.side_by_side().values():
+            if plan["work"] in ("get", "sget"):
+                store.reads_prepare()
         return self.rounds(self.side_by_side(), lambda store: self.loaded(store, self.keys, **plan))
 
     def row_large(self, **plan):

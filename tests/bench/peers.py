@@ -143,6 +143,14 @@ class Etcd(Peer):
     def target(self):
         return self.endpoint(self.leader())
 
+    def reads_prepare(self):
+        """A server that has been written to copies its last buffer with every read, until it is started again."""
+        for i in range(self.servers):
+            self.kill(i)
+            self.start_again(i)
+            self.listening_wait(i)
+            self.read_wait(self.endpoint(i))
+
     def watch_run(self, rate, watchers, connections, seconds):
         flags = ["-rate", str(rate), "-watchers", str(watchers), "-conns", str(connections), "-secs", str(seconds)]
         text, cpu_s = load.program([self.program, "-op", "watch", *flags, "-endpoints", self.target()])

@@ -23,7 +23,8 @@ are measured in turns, each when the servers have done what earlier work left to
 minute is waited for that), and after a second of the same work that does not count. Figures are medians of the
 rounds; [performance.json](performance.json) has the least and the most of each as well. Clients wait for an answer
 before they ask again. 64 clients share 16 connections, 256 have 32. Drax and etcd are asked at their leader,
-ZooKeeper at all its servers; its linearizable get is a sync and a get.
+ZooKeeper at all its servers; its linearizable get is a sync and a get. etcd is started again before rows of gets of
+256 bytes: until then, after writes, it reads at a fraction of its rate.
 
 **What a figure leaves out.** The load generators share the processors with the servers, and what they take is in no
 figure but "client CPU"; a store whose client is cheap has more left for its servers. Server CPU is that of the server

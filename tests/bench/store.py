@@ -7,6 +7,7 @@ Owns their processes and folders. What each store does (NotMeasured, where there
     fill(keys)      each key once
     failover()      kill -9 of the leader to the next write, in seconds
     restart()       kill -9 of another, and a new start to the first read, in seconds
+    reads_prepare() whatever lets it read as fast as it can
     memory_mb(), disk_mb(), cpu_s()
 
 The times of failover and restart are those of the whole command that writes or reads, its own start included.
@@ -74,6 +75,9 @@ class Store:
         """What their folders take on the disk, the mean of the servers."""
         files = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
         return sum(os.stat(file).st_blocks * 512 for file in files if os.path.exists(file)) / 1e6 / self.servers
+
+    def reads_prepare(self):
+        pass
 
     def load(self, work, clients=1, connections=1, keys=1, seconds=1, size=256):
         cpu_s = self.cpu_s()
