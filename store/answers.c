@@ -88,11 +88,21 @@ int answer_add(state_t *self, slice_t client, uint64_t seq, const answer_t *answ
     return rc;
 }
 
-/* The lowest answer in the pages from `page` on; *seq 0: there is none. */
-static int lowest_find(state_t *self, slice_t client, uint64_t page, uint64_t *seq) {
+static int page_lowest(slice_t page, unsigned *lowest) {
+    answer_t answer;
+    unsigned place;
+    int rc;
+    *lowest = ANSWERS_PAGE;
+    while ((rc = answers_next(&page, &place, &answer)) == 1)
+        *lowest = place < *lowest ? place : *lowest;
+    return rc == 0 && *lowest == ANSWERS_PAGE ? DRAX_ECORRUPT : rc;
+}
+
+/* The lowest answer in the pages beyond `page`, however far; *seq 0: there is none. */
+static int lowest_seek(state_t *self, slice_t client, uint64_t page, uint64_t *seq) {
     record_key_t key;
     merge_t walk;
-    record_key_answers(&key, client, page);
+    record_key_answers(&key, client, page + 1);
     *seq = 0;
     int rc = state_walk(self, &walk);
     if (rc)
@@ -102,20 +112,40 @@ static int lowest_find(state_t *self, slice_t client, uint64_t page, uint64_t *s
     session_part_t part;
     if (rc == 0 && walk.valid && record_key_session_parse(walk.key, &owner, &part, &page) == 0 &&
         part == SESSION_PART_ANSWERS && kv_key_compare(owner, client) == 0) {
-        answer_t answer;
-        unsigned place, lowest = ANSWERS_PAGE;
-        slice_t rest = walk.value;
-        while ((rc = answers_next(&rest, &place, &answer)) == 1)
-            lowest = place < lowest ? place : lowest;
+        unsigned lowest;
+        rc = page_lowest(walk.value, &lowest);
         *seq = page * ANSWERS_PAGE + lowest;
     }
     merge_close(&walk);
     return rc;
 }
 
+/* The same: mostly it is in the very next page. */
+static int lowest_find(state_t *self, slice_t client, uint64_t page, uint64_t *seq) {
+    record_key_t key;
+    found_t at;
+    unsigned lowest;
+    int rc = page_load(self, client, page + 1, &key, &at);
+    if (rc == DRAX_ENOTFOUND)
+        return lowest_seek(self, client, page + 1, seq);
+    if (rc == 0)
+        rc = page_lowest(at.value, &lowest);
+    if (rc == 0)
+        *seq = (page + 1) * ANSWERS_PAGE + lowest;
+    return rc;
+}
+
+/* The page from which an answer was forgotten, `kept` when others are left. It is brought up into
+ * the overlay then, as most likely all of them will be forgotten soon. */
+static int page_leave(state_t *self, const record_key_t *key, const found_t *at, bool kept) {
+    if (!kept)
+        return state_pair_delete(self, at, record_key(key));
+    return at->node ? 0 : state_pair_put(self, at, record_key(key), at->value);
+}
+
 int answer_drop(state_t *self, slice_t client, uint64_t seq, uint64_t *next) {
-    record_key_t key, apart_key;
-    found_t at, apart;
+    record_key_t key;
+    found_t at;
     answer_t answer;
     unsigned above;
     uint64_t page = seq / ANSWERS_PAGE;
@@ -124,16 +154,14 @@ int answer_drop(state_t *self, slice_t client, uint64_t seq, uint64_t *next) {
         rc = page_find(at.value, seq % ANSWERS_PAGE, &answer, &above);
     if (rc)
         return rc == DRAX_ENOTFOUND ? DRAX_ECORRUPT : rc;
-    if (answer.code == ANSWER_APART) {
-        rc = outcome_load(self, client, seq, &answer, &apart_key, &apart);
-        if (rc)
-            return rc;
-    }
+    rc = page_leave(self, &key, &at, above < ANSWERS_PAGE);
+    if (rc == 0 && answer.code == ANSWER_APART)
+        rc = outcome_load(self, client, seq, &answer, &key, &at);
+    if (rc)
+        return rc;
     self->meta.digest -= answer_hash(&answer, client, seq);
     if (answer.code == ANSWER_APART)
-        rc = state_pair_delete(self, &apart, record_key(&apart_key));
-    if (rc == 0 && above == ANSWERS_PAGE)
         rc = state_pair_delete(self, &at, record_key(&key));
     *next = page * ANSWERS_PAGE + above;
-    return rc || above < ANSWERS_PAGE ? rc : lowest_find(self, client, page + 1, next);
+    return rc || above < ANSWERS_PAGE ? rc : lowest_find(self, client, page, next);
 }

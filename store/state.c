@@ -18,7 +18,7 @@ static const slice_t meta_key = {meta_key_bytes, sizeof meta_key_bytes};
 
 /* ---- single pairs ---- */
 
-int state_lookup(state_t *self, slice_t key, found_t *out) {
+int state_lookup_unflushed(state_t *self, slice_t key, found_t *out) {
     out->node = overlay_find(self->overlay, key);
     overlay_node_t *node = out->node;
     if (!node && self->frozen)
@@ -29,7 +29,14 @@ int state_lookup(state_t *self, slice_t key, found_t *out) {
         out->value = overlay_node_value(node);
         return 0;
     }
-    int rc = kv_get(self->kv, key, &self->scratch);
+    return DRAX_EAGAIN;
+}
+
+int state_lookup(state_t *self, slice_t key, found_t *out) {
+    int rc = state_lookup_unflushed(self, key, out);
+    if (rc != DRAX_EAGAIN)
+        return rc;
+    rc = kv_get(self->kv, key, &self->scratch);
     if (rc == 0)
         out->value = (slice_t){self->scratch.data, self->scratch.size};
     return rc;
@@ -214,6 +221,7 @@ void state_close(state_t **self) {
     kv_close(&state->kv);
     buffer_free(&state->frozen_meta);
     history_writer_free(&state->history);
+    heads_free(&state->heads);
     buffer_free(&state->scratch);
     buffer_free(&state->outcome);
     buffer_free(&state->operation);

@@ -23,6 +23,7 @@
 #ifndef DRAX_STORE_STATE_INTERNAL_H
 #define DRAX_STORE_STATE_INTERNAL_H
 
+#include "store/heads.h"
 #include "store/history.h"
 #include "store/merge.h"
 #include "store/meta.h"
@@ -60,6 +61,7 @@ struct state {
     uint64_t block_node;      /* whose gateway it came from */
     bool changing;            /* between changes_begin and its end */
 
+    heads_t heads;            /* of records in kv, unless a layer above it knows of the key */
     history_writer_t history; /* of the block being applied */
     /* The head of the oldest record kept; first 0: there is none. */
     struct {
@@ -95,6 +97,8 @@ typedef struct found {
 
 /* 0, DRAX_ENOTFOUND (`node` is set all the same), or an error of the kv store. */
 int state_lookup(state_t *self, slice_t key, found_t *out);
+/* The same without the kv store. DRAX_EAGAIN: only that one would know. */
+int state_lookup_unflushed(state_t *self, slice_t key, found_t *out);
 int state_pair_put(state_t *self, const found_t *at, slice_t key, slice_t value);
 int state_pair_delete(state_t *self, const found_t *at, slice_t key);
 /* The same for pairs of which nothing is known. */
@@ -123,6 +127,8 @@ typedef struct user {
 
 /* `key` is as the client gave it. 0 (see `exists`), or an error. */
 int user_load(state_t *self, slice_t key, user_t *out);
+/* The same, but `record.value` may be missing. */
+int user_head_load(state_t *self, slice_t key, user_t *out);
 /* How long a key lives: until due_ms, as long as a lease, or for ever (both 0). */
 typedef struct life {
     uint64_t due_ms, lease;

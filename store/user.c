@@ -23,6 +23,28 @@ int user_load(state_t *self, slice_t key, user_t *out) {
     return rc == DRAX_ENOTFOUND ? 0 : rc;
 }
 
+int user_head_load(state_t *self, slice_t key, user_t *out) {
+    record_key_user(&out->key, key);
+    out->given = key;
+    slice_t pair_key = record_key(&out->key);
+    int rc = state_lookup_unflushed(self, pair_key, &out->at);
+    out->exists = rc == 0;
+    if (rc == 0)
+        return record_parse(out->at.value, &out->record);
+    if (rc == DRAX_EAGAIN && !heads_find(&self->heads, pair_key, &out->record))
+        return user_load(self, key, out);
+    out->exists = rc == DRAX_EAGAIN;
+    return 0;
+}
+
+/* Keeps what is written for the time when it is flushed. What may be taken back is not kept. */
+static void head_keep(state_t *self, slice_t key, const record_t *record) {
+    if (self->changing)
+        heads_remove(&self->heads, key);
+    else
+        heads_put(&self->heads, key, record);
+}
+
 static slice_t user_key(const user_t *user) {
     return (slice_t){user->key.bytes + 1, user->key.size - 1};
 }
@@ -74,6 +96,7 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
     memcpy(room, header, size);
     if (value.size)
         memcpy(room + size, value.data, value.size);
+    head_keep(self, key, &record);
     user_changed(self, user, HISTORY_PUT, value);
     self->meta.digest += record.hash;
     self->meta.keys++;
@@ -92,6 +115,7 @@ int user_delete(state_t *self, user_t *user, history_type_t type) {
         rc = lease_move(self, user_key(user), user->record.lease, 0);
     if (rc)
         return rc;
+    heads_remove(&self->heads, record_key(&user->key));
     user_changed(self, user, type, (slice_t){NULL, 0});
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }

@@ -97,7 +97,7 @@ static int key_put(state_t *self, const request_t *request, user_t *user) {
 
 static int key_write(state_t *self, const request_t *request, outcome_t *out) {
     user_t user;
-    int rc = user_load(self, request->key, &user);
+    int rc = user_head_load(self, request->key, &user);
     if (rc)
         return rc;
     rc = key_guard(self, request, &user, &out->code);
