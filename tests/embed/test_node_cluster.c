@@ -13,7 +13,7 @@
 #include "tests/embed/node_helper.h"
 
 #define WRITERS 4
-#define WRITES 150
+#define WRITES 500
 
 typedef struct {
     node_folder_t *folder;
