@@ -13,6 +13,7 @@ from harness import Process, ports_find, wait_until
 from store import FILL_TIMEOUT_S, LEADER_TIMEOUT_S, NotMeasured, Store
 
 START_TIMEOUT_S = 60
+FILL_TRIES = 3
 
 
 def packages_missing():
@@ -73,10 +74,15 @@ class Peer(Store):
         return {**found, "client_cpu_s": cpu_s}
 
     def fill(self, keys, size=256):
-        """Again as long as a server has not found its peers yet."""
+        """Again as long as a server has not found its peers yet, and when a connection was lost over it."""
         flags = ["-op", "fill", "-keys", str(keys), "-clients", "256", "-conns", "32", "-vsize", str(size)]
-        wait_until(lambda: self.recorded(*flags, "-endpoints", self.target(), timeout=FILL_TIMEOUT_S)["errs"] == 0,
-                   START_TIMEOUT_S, f"{self.name} to be filled", 1)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        tries = 1
+        while self.recorded(*flags, "-endpoints", self.target(), timeout=FILL_TIMEOUT_S)["errs"] != 0:
+            if tries >= FILL_TRIES and time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} cannot be filled with {keys} keys")
+            tries += 1
+            time.sleep(1)
 
     def load_run(self, work, clients, connections, keys, seconds, size):
         found = self.recorded("-op", work, "-clients", str(clients), "-conns", str(connections), "-keys", str(keys),

@@ -9,9 +9,9 @@ import report
 from measure import Measure
 from plot import plot_svg
 from rows import ROWS, Line
-from store import Drax
+from store import Drax, NotMeasured
 
-SMALL = {"large": {}, "watch": {"rate": 50, "watchers": 5, "connections": 2}, "idle": {"what": "watches", "count": 400},
+SMALL = {"large": {}, "watch": {"rate": 1000, "watchers": 5, "connections": 2}, "idle": {"what": "watches", "count": 400},
          "servers": {"count": 1}, "million": {"keys": 1000}, "keys": {"keys": 1000}}
 SHORT = {"FAILOVERS": 1, "RESTARTS": 1, "WARM_S": 0.1, "SMALL_KEYS": 500}
 SETTING = {"date": "2000-01-01", "machine": "none", "rounds": 1, "seconds": 1, "keys": 1}
@@ -63,6 +63,28 @@ class TestDocument(unittest.TestCase):
         text = report.markdown({"put1": made_up(ROWS[0])})
         self.assertEqual(text.count("| not measured |"), sum(len(row.lines) for row in ROWS) - 1)
         xml.etree.ElementTree.fromstring(plot_svg({"put1": made_up(ROWS[0])}))
+
+
+class Fails(Drax):
+    """No servers, and no work that succeeds."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def cpu_s(self):
+        return 0
+
+    def work(self):
+        raise self.problem
+
+
+class TestFailures(unittest.TestCase):
+    def test_a_peer_is_left_out_and_drax_is_not(self):
+        measure = Measure([], None, rounds=2, seconds=1, keys=1)
+        stores = {"etcd": Fails(AssertionError("meant")), "zookeeper": Fails(NotMeasured())}
+        self.assertEqual(measure.rounds(stores, Fails.work), {})
+        with self.assertRaises(AssertionError):
+            measure.rounds({"drax": Fails(AssertionError("meant"))}, Fails.work)
 
 
 class TestRows(unittest.TestCase):
