@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <leveldb/c.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,12 @@ static void store_batch_destroy(kv_batch_t *kv) {
     free(self);
 }
 
+/* A batch has the size of a flush: its memory goes before that of others is given back. */
+static void batch_spend(batch_ops_t *self) {
+    leveldb_writebatch_destroy(self->ops);
+    self->ops = leveldb_writebatch_create();
+}
+
 /* LevelDB maps its tables, and every page it has read stays with the process: hundreds of megabytes
  * for a million keys. The kernel keeps them as file cache anyway, so they are given back now and
  * then; what is used again comes back with a minor fault. (Fewer open tables would also bound them,
@@ -313,6 +320,7 @@ static void pages_release(store_t *self) {
             (void) madvise((void *) begin, end - begin, MADV_DONTNEED); /* at worst they stay */
     }
     fclose(maps);
+    (void) malloc_trim(0); /* what earlier flushes took: write buffers and batches */
 }
 
 static int store_write(kv_t *kv, kv_batch_t *batch, bool sync) {
@@ -333,8 +341,10 @@ static int store_write(kv_t *kv, kv_batch_t *batch, bool sync) {
         rc = error_take(text);
         self->write_failed = rc != 0;
     }
-    if (rc == 0)
+    if (rc == 0) {
+        batch_spend((batch_ops_t *) batch);
         pages_release(self);
+    }
     pthread_mutex_unlock(&self->write_lock);
     return rc;
 }
