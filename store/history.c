@@ -130,7 +130,8 @@ static int take(slice_t *rest, size_t size, slice_t *out) {
     if (size > rest->size)
         return DRAX_ECORRUPT;
     *out = (slice_t){rest->data, size};
-    *rest = (slice_t){rest->data + size, rest->size - size};
+    if (size) /* there may be no bytes at all */
+        *rest = (slice_t){rest->data + size, rest->size - size};
     return 0;
 }
 
