@@ -21,7 +21,9 @@ void disk_wait(disk_t *self, uint64_t us) {
 
 void disk_sync_wait(disk_t *self) {
     uint64_t half = self->options.sync_us / 2;
-    disk_wait(self, half + stream_range(&self->random, 0, 2 * half + 1) + self->more_us);
+    uint64_t more_us = self->more_us < self->slow_us ? self->more_us : self->slow_us;
+    self->slow_us -= more_us;
+    disk_wait(self, half + stream_range(&self->random, 0, 2 * half + 1) + more_us);
 }
 
 int disk_call(disk_t *self, bool *stopping) {
@@ -237,8 +239,9 @@ void disk_room(disk_t *self) {
     fs_faulty_limit(self->faulty, 0);
 }
 
-void disk_slow(disk_t *self, uint64_t more_us) {
+void disk_slow(disk_t *self, uint64_t more_us, uint64_t for_us) {
     self->more_us = more_us;
+    self->slow_us = for_us;
 }
 
 uint64_t disk_took_us(disk_t *self) {

@@ -40,8 +40,9 @@ void disk_attach(disk_t *self);
 
 /* Time that calls took since this was asked last, in microseconds. */
 uint64_t disk_took_us(disk_t *self);
-/* Each sync takes this much longer. */
-void disk_slow(disk_t *self, uint64_t more_us);
+/* Each sync takes this much longer, all together no more than the time it lasts: the syncs of one
+ * turn are all taken at its beginning. */
+void disk_slow(disk_t *self, uint64_t more_us, uint64_t for_us);
 
 /* ---- faults ---- */
 

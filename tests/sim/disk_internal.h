@@ -28,7 +28,8 @@ struct disk {
     uint64_t fail_in[DISK_OPERATIONS];
     uint64_t failures;
     bool filled;
-    uint64_t took_us, more_us;
+    uint64_t took_us;
+    uint64_t more_us, slow_us; /* of each sync, and what is left of it in all */
     disk_store_t stores[DISK_STORES];
 };
 

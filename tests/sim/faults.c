@@ -233,7 +233,7 @@ static bool disk_strike(machine_t *machine, const fault_t *fault) {
         disk_fill(machine->disk, fault->value);
         return true;
     case FAULT_SLOW:
-        disk_slow(machine->disk, 1000u * fault->value);
+        disk_slow(machine->disk, 1000u * fault->value, 1000u * (uint64_t) fault->lasts_ms);
         return true;
     default:
         return false;
@@ -305,7 +305,7 @@ static void fault_end(void *hint, uint64_t at) {
         else if (fault->kind == FAULT_FULL)
             disk_room(self->machines[lasting->target].disk);
         else if (fault->kind == FAULT_SLOW)
-            disk_slow(self->machines[lasting->target].disk, 0);
+            disk_slow(self->machines[lasting->target].disk, 0, 0);
     }
 }
 
@@ -344,7 +344,7 @@ void faults_heal(world_t *self) {
     for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
         machine_t *machine = &self->machines[slot];
         disk_room(machine->disk);
-        disk_slow(machine->disk, 0);
+        disk_slow(machine->disk, 0, 0);
         disk_stop(machine->disk, 0);
         for (disk_operation_t operation = 0; operation < DISK_OPERATIONS; operation++)
             disk_fail(machine->disk, operation, 0);
