@@ -108,6 +108,12 @@ static void unsent_turn(gateway_actor_t *self) {
 
 /* ---- requests ---- */
 
+/* Never early: part of the millisecond in which it came is over already. */
+uint64_t gateway_wait_end(const request_t *request, uint64_t now_ms) {
+    uint64_t end_ms = now_ms + (request->wait_ms != 0);
+    return request->wait_ms > LIMIT_INTEGER - end_ms ? LIMIT_INTEGER : end_ms + request->wait_ms;
+}
+
 static pending_kind_t kind_of(const request_t *request) {
     switch (method_kind(request->method)) {
     case METHOD_KIND_READ:

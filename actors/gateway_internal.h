@@ -116,6 +116,8 @@ void gateway_forget(gateway_actor_t *self, uint64_t token);
 void gateway_answer(gateway_actor_t *self, uint64_t token, slice_t outcome);
 void gateway_fail(gateway_actor_t *self, uint64_t token, rpc_code_t code, const char *text);
 void gateway_learn(gateway_actor_t *self, const message_batch_t *batch);
+/* When the wait_ms of `request` are over, which came at `now_ms`. */
+uint64_t gateway_wait_end(const request_t *request, uint64_t now_ms);
 
 /* gateway_blocks.c */
 void gateway_write(gateway_actor_t *self, uint64_t token, slice_t command, uint64_t now_ms);

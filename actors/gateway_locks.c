@@ -123,7 +123,7 @@ void gateway_lock_begin(gateway_actor_t *self, uint64_t token, const request_t *
     item->msgid = request->msgid;
     item->token = token;
     item->once = request->client.size != 0;
-    item->deadline_ms = request->has_wait ? now_ms + request->wait_ms : UINT64_MAX;
+    item->deadline_ms = request->has_wait ? gateway_wait_end(request, now_ms) : UINT64_MAX;
     pending->lock = item;
     RB_INSERT(request_tree, &self->locks->requests, item);
 }

@@ -74,10 +74,6 @@ static void stream_answer(buffer_t *out, const watch_t *watch, const beginning_t
     buffer_append(out, beginning->rest.data, beginning->rest.size);
 }
 
-static uint64_t poll_due(const request_t *request, uint64_t now_ms) {
-    return request->wait_ms > LIMIT_INTEGER - now_ms ? LIMIT_INTEGER : now_ms + request->wait_ms;
-}
-
 static watch_t *watch_open(gateway_actor_t *self, const pending_t *pending,
                            const request_t *request, const beginning_t *beginning) {
     uint8_t scratch[LIMIT_KEY_BYTES + 1];
@@ -91,7 +87,7 @@ static watch_t *watch_open(gateway_actor_t *self, const pending_t *pending,
         .view = beginning->view,
         .credit = is_poll(request) ? 1 : LIMIT_WATCH_CREDIT,
         .due_ms = is_poll(request)
-                      ? poll_due(request, pending->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS)
+                      ? gateway_wait_end(request, pending->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS)
                       : self->now_ms + LIMIT_WATCH_IDLE_MS};
     envelope_t *envelope = envelope_copy(pending->envelope);
     watch_t *watch =

@@ -114,7 +114,7 @@ static void when_the_time_is_up_it_is_cancelled(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
     lock_waits(f, 'A', LOCK(1, ", \"wait_ms\": 100"), 1, 30, false);
-    turn_at(f, f->now_ms + 99);
+    turn_at(f, f->now_ms + 100); /* perhaps 99.1 ms later */
     nothing_expected(f);
     assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), f->now_ms + 1);
     turn_at(f, f->now_ms + 1);
@@ -177,7 +177,7 @@ static void a_lost_cancel_is_repeated(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
     lock_waits(f, 'A', LOCK(1, ", \"wait_ms\": 100"), 1, 30, false);
-    turn_at(f, f->now_ms + 100);
+    turn_at(f, f->now_ms + 101);
     command_expected(f, 2, 1, 1, 0, "[\"cancel\", [30]]");
     skipped_comes(f, 2); /* it counted, but storage died and what it told is lost */
     turn(f);
@@ -193,7 +193,7 @@ static void a_cancel_without_result_is_timeout(void **state) {
     lock_waits(f, 'A', LOCK(1, ", \"wait_ms\": 100"), 1, 30, false);
     lock_waits(f, 'B', LOCK(2, ""), 2, 31, false);
     uint64_t since_ms = f->now_ms;
-    turn_at(f, since_ms + 100);
+    turn_at(f, since_ms + 101);
     fake_post_clear(&f->post);
     client_sends(f, 'B', "[0, 3, \"lock_cancel\", [2]]");
     answer_expected(f, 'B', "[1, 3, nil, {}]");
@@ -202,7 +202,7 @@ static void a_cancel_without_result_is_timeout(void **state) {
         turn_at(f, since_ms + term * 800);
         status_comes(f, 5, term);
     }
-    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS - 1);
+    turn_at(f, since_ms + 101 + LIMIT_REQUEST_TIMEOUT_MS - 1);
     no_answer_expected(f);
     assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), f->now_ms + 1);
     fake_post_clear(&f->post);
@@ -245,9 +245,9 @@ static void a_cancel_after_its_time_is_none(void **state) {
     client_sends(f, 'A', "[0, 2, \"lock_cancel\", [1]]");
     answer_expected(f, 'A', "[1, 2, nil, {}]");
     waits_comes(f, 1, 30, false);
-    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS - 1);
+    turn_at(f, since_ms + 101 + LIMIT_REQUEST_TIMEOUT_MS - 1);
     no_answer_expected(f);
-    turn_at(f, since_ms + 100 + LIMIT_REQUEST_TIMEOUT_MS);
+    turn_at(f, since_ms + 101 + LIMIT_REQUEST_TIMEOUT_MS);
     error_expected(f, 'A', 1, "TIMEOUT");
 }
 
