@@ -11,7 +11,7 @@ NAMES = ("drax", "base", "etcd", "zookeeper")
 HEAD = """\
 # Performance
 
-Written by `./run bench --write` ([HACKING.md](HACKING.md), "Speed"). Only the ratios can be compared: the figures
+Written by `./run bench --write` ([HACKING.md](HACKING.md), "Speed"); [PROFILE.md](PROFILE.md) says why. Only the ratios can be compared: the figures
 belong to one machine and one day.
 
 """
