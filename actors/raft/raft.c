@@ -156,6 +156,8 @@ uint64_t raft_deadline_ms(const raft_t *self) {
 
 uint64_t raft_time_ms(const raft_t *self) {
     uint64_t time_ms = self->time_base_ms + (self->now_ms - self->time_at_ms);
+    if (time_ms > RAFT_NUMBER_MAX) /* learned from who told a time near it */
+        time_ms = RAFT_NUMBER_MAX;
     return time_ms > self->log.last_time_ms ? time_ms : self->log.last_time_ms;
 }
 

@@ -254,6 +254,20 @@ static void test_member_moves(void **state) {
     raft_destroy(&core);
 }
 
+/* A peer may have told a time near the last one that there can be. */
+static void test_cluster_time_has_an_end(void **state) {
+    (void) state;
+    const uint64_t last_ms = UINT64_C(1) << 62;
+    raft_boot_t boot = core_empty;
+    boot.time_ms = last_ms - 100;
+    raft_t *core = core_new(&boot);
+    raft_tick(core, 1099);
+    assert_int_equal(raft_time_ms(core), last_ms - 1);
+    raft_tick(core, 5000);
+    assert_int_equal(raft_time_ms(core), last_ms);
+    raft_destroy(&core);
+}
+
 static void test_cluster_time_never_goes_back(void **state) {
     (void) state;
     raft_boot_t boot = core_empty;
@@ -313,6 +327,7 @@ int main(void) {
         cmocka_unit_test(test_payload_is_shared_and_bounded),
         cmocka_unit_test(test_member_limits),
         cmocka_unit_test(test_member_moves),
+        cmocka_unit_test(test_cluster_time_has_an_end),
         cmocka_unit_test(test_cluster_time_never_goes_back),
         cmocka_unit_test(test_silent_peers),
         cmocka_unit_test(test_same_seed_same_deadline),
