@@ -12,13 +12,16 @@
 
 /* ---- text with a checksum ---- */
 
+/* The names beside it, which it stands for, are durable before it is: without that a power loss may
+ * keep the file and lose what it names. */
 static int text_save(const fs_t *fs, const char *directory, const char *name, char *text,
                      size_t size, size_t capacity) {
     unsigned long long sum = XXH3_64bits(text, size);
     int more = snprintf(text + size, capacity - size, "sum %016llx\n", sum);
     if (more < 0 || (size_t) more >= capacity - size)
         return DRAX_ETOOLARGE;
-    return fs_replace(fs, directory, name, text, size + (size_t) more);
+    int rc = fs->sync_dir(fs->self, directory);
+    return rc ? rc : fs_replace(fs, directory, name, text, size + (size_t) more);
 }
 
 /* Loads and checks; `text` is then NUL-terminated and ends before the sum line. What was read is

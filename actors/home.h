@@ -31,7 +31,9 @@ typedef struct home_current {
 } home_current_t;
 
 /* Paths in this module are relative to `directory`, the home. DRAX_ENOTFOUND: there is none yet;
- * DRAX_ECORRUPT: it is damaged. What was loaded is durable. */
+ * DRAX_ECORRUPT: it is damaged. What was loaded is durable. What is saved is durable, and so are
+ * the names in the directory of the file before it: journal/ and state/ before identity,
+ * state/NNNNNNNN/ before CURRENT. */
 int home_identity_load(const fs_t *fs, const char *directory, home_identity_t *out);
 int home_identity_save(const fs_t *fs, const char *directory, const home_identity_t *identity);
 int home_current_load(const fs_t *fs, const char *directory, home_current_t *out);

@@ -188,7 +188,7 @@ static int journal_make(restore_t *self, const char *path, uint64_t salt) {
     return rc ? fail(self, rc, path, error_text(rc)) : 0;
 }
 
-/* In the order of storage's FORMAT: names first, the identity last. */
+/* In the order of storage's FORMAT: the identity last. */
 static int home_fill(restore_t *self) {
     const fs_t *fs = self->fs;
     const char *home = self->settings->home;
@@ -212,11 +212,7 @@ static int home_fill(restore_t *self) {
     const home_current_t current = {.number = 1, .index = self->index, .term = self->term};
     const home_identity_t identity = {.cluster = self->cluster, .node = self->node};
     if (rc == 0)
-        rc = fs->sync_dir(fs->self, states);
-    if (rc == 0)
         rc = home_current_save(fs, home, &current);
-    if (rc == 0)
-        rc = fs->sync_dir(fs->self, home);
     if (rc == 0)
         rc = home_identity_save(fs, home, &identity);
     return rc ? fail(self, rc, home, error_text(rc)) : 0;

@@ -180,8 +180,6 @@ static int format(storage_actor_t *self, const message_format_t *format) {
         rc = home_current_save(fs, self->home, &self->current);
     if (rc == 0)
         note_open(self);
-    if (rc == 0) /* no identity without the names of journal and state */
-        rc = fs->sync_dir(fs->self, self->home);
     self->identity = (home_identity_t){format->cluster, format->node, format->hint};
     if (rc == 0)
         rc = home_identity_save(fs, self->home, &self->identity);

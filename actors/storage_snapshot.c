@@ -254,14 +254,7 @@ static int install(storage_actor_t *self) {
     const message_snapshot_t *meta = &staging->chunk.snapshot;
     uint64_t old_number = self->current.number;
     home_current_t current = {staging->number, meta->index, meta->snapshot_term};
-    /* The directory's name is durable before CURRENT names it: LevelDB syncs what is in it alone.
-     */
-    const fs_t *fs = self->options.fs;
-    char states[LIMIT_PATH_BYTES];
-    home_states_path(states, self->home);
-    int rc = fs->sync_dir(fs->self, states);
-    if (rc == 0)
-        rc = home_current_save(fs, self->home, &current);
+    int rc = home_current_save(self->options.fs, self->home, &current);
     if (rc)
         return rc;
     self->current = current;

@@ -145,6 +145,37 @@ static void a_save_is_all_or_nothing(void **state) {
     }
 }
 
+/* Whenever the machine stops, CURRENT names a directory that is there, though that was made just
+ * before. */
+static void what_a_file_names_is_durable_before_it(void **state) {
+    fs_faulty_t *disk = *state;
+    const fs_t *fs = fs_faulty_fs(disk);
+    home_current_t before = {1, 0, 0}, after = {2, 30, 4}, loaded;
+    fs_file_t *file;
+    char path[LIMIT_PATH_BYTES];
+    home_state_path(path, "home", 2);
+    assert_int_equal(home_current_save(fs, "home", &before), 0);
+    assert_int_equal(fs->sync_dir(fs->self, "home"), 0);
+    assert_int_equal(fs->sync_dir(fs->self, "."), 0);
+    unsigned named = 0;
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        fs_faulty_t *copy = fs_faulty_copy(disk, seed);
+        const fs_t *on = fs_faulty_fs(copy);
+        assert_int_equal(on->mkdir(on->self, path), 0);
+        fs_faulty_stop(copy, 1 + seed % 10);
+        (void) home_current_save(on, "home", &after);
+        fs_faulty_crash(copy, FS_CRASH_RANDOM);
+        assert_int_equal(home_current_load(on, "home", &loaded), 0);
+        if (loaded.number == 2) {
+            /* A directory, and so no file to open; not: nothing. */
+            assert_int_equal(on->open(on->self, path, false, &file), DRAX_EIO);
+            named++;
+        }
+        fs_faulty_destroy(&copy);
+    }
+    assert_true(named > 0);
+}
+
 /* The last sync of a save fails: the old file counts or the new one, but not first the one and,
  * after a crash, the other. */
 static void what_was_read_stays(void **state) {
@@ -181,8 +212,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(identity_comes_back),      T(current_comes_back),
         T(damage_is_noticed),        T(what_follows_the_checksum_is_damage),
-        T(a_save_is_all_or_nothing), T(paths_are_below_the_home),
-        T(what_was_read_stays),
+        T(a_save_is_all_or_nothing), T(what_a_file_names_is_durable_before_it),
+        T(paths_are_below_the_home), T(what_was_read_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
