@@ -3,14 +3,14 @@
  * Owns: one LevelDB database and its options. Must not know what the keys mean.
  *
  * Settings on purpose
- *   paranoid_checks, verify_checksums   damage is an error, never a wrong or missing value
- *   no compression                      values seldom shrink, records are small already, and a
- * block that is not compressed is read where its table is mapped write buffer of the size of a
- * flush: smaller ones are compacted more often tables of 8 MiB                     so that a
- * compaction moves much at a time (STORAGE.md) Bloom filter                        most lookups of
- * the state are for keys that do not exist block cache                         small: only for
- * tables beyond those that can be mapped fill_cache off in iterators         a long scan must not
- * push the working set out
+ *  - paranoid_checks, verify_checksums: damage is an error, never a wrong or missing value.
+ *  - No compression: values seldom shrink, records are small already, and a block that is not
+ *    compressed is read where its table is mapped.
+ *  - A write buffer of the size of a flush: smaller ones are compacted more often.
+ *  - Tables of 8 MiB: a compaction moves much at a time (STORAGE.md).
+ *  - A Bloom filter: most lookups of the state are for keys that do not exist.
+ *  - A small block cache: only for tables beyond those that can be mapped.
+ *  - fill_cache off in iterators: a long scan must not push the working set out.
  *
  * Invariant: after a write that failed nothing more is written to the same open database. LevelDB
  * may have left half a record in its log, and what follows such a record is lost at the next open.
