@@ -127,9 +127,11 @@ static void move_ask(raft_actor_t *self) {
 }
 
 void raft_members_turn(raft_actor_t *self, uint64_t now_ms) {
+    if (now_ms < self->members_ms)
+        return;
     raft_role_t role = raft_role(self->core);
     bool moved = has_moved(self);
-    if (now_ms < self->members_ms || (role != RAFT_LEADER && role != RAFT_CANDIDATE && !moved))
+    if (role != RAFT_LEADER && role != RAFT_CANDIDATE && !moved)
         return;
     self->members_ms = now_ms + RAFT_MEMBERS_MS;
     members_tell(self);

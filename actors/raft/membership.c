@@ -55,6 +55,15 @@ static config_t *config_clone(const raft_t *self) {
     return config;
 }
 
+/* What a change may be made of, for change_append. */
+static int change_begin(const raft_t *self, config_t **out) {
+    int rc = change_allowed(self);
+    if (rc)
+        return rc;
+    *out = config_clone(self);
+    return *out ? 0 : DRAX_ENOMEM;
+}
+
 static bool peer_heard(const raft_t *self, uint64_t id, uint64_t within_ms) {
     const progress_t *peer = peer_get(self, id);
     assert(peer);
@@ -148,12 +157,10 @@ int raft_member_move(raft_t *self, uint64_t id, const char *addr, const char *ra
         return 0;
     if (address_owner(log_config(&self->log), id, addr, raft_addr))
         return DRAX_EEXIST;
-    int rc = change_allowed(self);
+    config_t *config;
+    int rc = change_begin(self, &config);
     if (rc)
         return rc;
-    config_t *config = config_clone(self);
-    if (!config)
-        return DRAX_ENOMEM;
     for (size_t i = 0; i < config->count; i++)
         if (config->members[i].id == id)
             member_place(&config->members[i], addr, raft_addr);
@@ -170,12 +177,10 @@ int raft_member_remove(raft_t *self, uint64_t id, uint64_t *index) {
         return DRAX_ENOTFOUND;
     if (member->role == MEMBER_VOTER && config_voters(current) == 1)
         return DRAX_EINVAL;
-    int rc = change_allowed(self);
+    config_t *config;
+    int rc = change_begin(self, &config);
     if (rc)
         return rc;
-    config_t *config = config_clone(self);
-    if (!config)
-        return DRAX_ENOMEM;
     size_t at = (size_t) (member - current->members);
     config->count--;
     memmove(&config->members[at], &config->members[at + 1],
