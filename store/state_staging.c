@@ -36,9 +36,8 @@ struct state_staging {
     uint64_t history_last; /* the last revision of the record before; 0: none */
     uint64_t history_lost; /* the first revision of the last record that did not come; 0: all did */
     uint64_t digest, keys, expiring, leases, locks, waiters;
-    bool refounds;
-    config_t config; /* then */
-    uint64_t skip;
+    config_t config; /* of the cluster that it is to be the beginning of; count 0: it stays */
+    uint64_t skip;   /* then: how much higher its revision goes on */
 };
 
 /* The record derived from a replicated one, if any, goes to the batch under `key`. */
@@ -335,7 +334,7 @@ static int staging_complete(state_staging_t *self) {
         self->locks != meta->locks || self->waiters != meta->waiters ||
         (self->history_last && self->history_last != meta->revision))
         return DRAX_ECORRUPT;
-    if (self->refounds && refound(self))
+    if (self->config.count && refound(self))
         return DRAX_ENOMEM;
     static const uint8_t meta_key[] = {PREFIX_META};
     kv_batch_t *batch = kv_batch_new(self->kv);
@@ -375,7 +374,6 @@ int state_staging_open(state_staging_t **out, kv_t **kv) {
 }
 
 void state_staging_refound(state_staging_t *self, const config_t *config, uint64_t skip) {
-    self->refounds = true;
     self->config = *config;
     self->skip = skip;
 }
