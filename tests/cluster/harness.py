@@ -437,6 +437,17 @@ def put_until_done(node, key, value, timeout):
     raise AssertionError(f"no write through {node.name} within {timeout} s: {last}")
 
 
+def cli_run(*arguments, endpoints=None, env=None, stdin=b"", timeout=60):
+    """drax-cli to its end, in an environment without any other DRAX_ variable; (exit code, standard output as bytes,
+    standard error as text), AssertionError for a sanitizer's report."""
+    given = {"DRAX_ENDPOINTS": endpoints} if endpoints else {}
+    done = subprocess.run([CLI, *arguments], input=stdin, env=environment({**given, **(env or {})}), capture_output=True,
+                          timeout=timeout, check=False)
+    err = done.stderr.decode(errors="replace")
+    sanitizer_check("drax-cli", err.splitlines())
+    return done.returncode, done.stdout, err
+
+
 class DraxTestCase(unittest.TestCase):
     """Base of all tests here: registers nodes for cleanup, prints their logs on a failure."""
 
@@ -502,3 +513,21 @@ class DraxTestCase(unittest.TestCase):
                 print(f"\n===== {node.name} {node.addr} ({self.id()} failed)\n"
                       + log_tail(node.log), file=sys.stderr)
         return result
+
+
+class ServerTestCase(DraxTestCase):
+    """One node for the whole class, empty when a test begins: `server`, and `c`, a client of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = cls.class_node()
+
+    def setUp(self):
+        super().setUp()
+        self.c = self.client(self.server)
+        if self.count():
+            self.c.call("delete_tree", "")
+
+    def count(self):
+        return self.c.call("range", b"\0", "", count_only=True)["count"]

@@ -11,39 +11,25 @@ import unittest
 
 import zmq
 
-from harness import CLI, DraxTestCase, environment, ports_find, sanitizer_check
+from harness import CLI, ServerTestCase, cli_run, environment, ports_find
 from wire import key_bytes, pair_keys
 
 OK, NO, EX_USAGE, EX_UNAVAILABLE, EX_TIMEOUT, EX_CONFIG = 0, 1, 64, 69, 75, 78
 RUN_TIMEOUT_S = 60
 
 
-class CliTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-        if self.c.call("range", b"\0", "", count_only=True)["count"]:
-            self.c.call("delete_tree", "")
-
+class CliTest(ServerTestCase):
     def cli(self, *arguments, stdin=b"", env=None, endpoints=True, code=OK):
         """Run to the end, check the exit code and the rules that hold always; stdout."""
         if env is None and endpoints:
             env = {"DRAX_ENDPOINTS": self.server.addr}
-        done = subprocess.run([CLI, *arguments], input=stdin, env=environment(env), capture_output=True,
-                              timeout=RUN_TIMEOUT_S, check=False)
-        err = done.stderr.decode(errors="replace")
-        sanitizer_check("drax-cli", err.splitlines())
-        self.assertEqual(done.returncode, code, (arguments, done.stdout[:200], err))
+        ended, out, err = cli_run(*arguments, env=env, stdin=stdin)
+        self.assertEqual(ended, code, (arguments, out[:200], err))
         if code == OK and not {"import", "export"} & set(arguments):  # these say what they did
             self.assertEqual(err, "", arguments)
         elif code != EX_USAGE and "exists" not in arguments and code != OK:
             self.assertEqual(len(err.splitlines()), 1, err)
-        return done.stdout
+        return out
 
     def json(self, *arguments, **options):
         return [json.loads(line) for line in self.cli("-o", "json", *arguments, **options).splitlines()]

@@ -8,27 +8,13 @@ import subprocess
 import time
 import unittest
 
-from harness import CLI, DraxTestCase, environment, pid_signal, ports_find, sanitizer_check
+from harness import CLI, ServerTestCase, environment, pid_signal, ports_find, sanitizer_check
 
 OK, NO, EX_USAGE, EX_UNAVAILABLE = 0, 1, 64, 69
 RUN_TIMEOUT_S = 60
 
 
-class BenchTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-        if self.count():
-            self.c.call("delete_tree", "")
-
-    def count(self):
-        return self.c.call("range", b"\0", "", count_only=True)["count"]
-
+class BenchTest(ServerTestCase):
     def start(self, *arguments, endpoints=None, **options):
         env = environment({"DRAX_ENDPOINTS": endpoints or self.server.addr})
         return subprocess.Popen([CLI, *arguments], env=env, stdout=subprocess.PIPE,

@@ -7,23 +7,12 @@ import subprocess
 import time
 import unittest
 
-from harness import CLI, DraxTestCase, environment, sanitizer_check, wait_until
+from harness import CLI, ServerTestCase, environment, sanitizer_check, wait_until
 
 RUN_TIMEOUT_S = 60
 
 
-class LockTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-        if self.c.call("range", b"\0", "", count_only=True)["count"]:
-            self.c.call("delete_tree", "")
-
+class LockTest(ServerTestCase):
     def start(self, *arguments, server=None):
         process = subprocess.Popen([CLI, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True,

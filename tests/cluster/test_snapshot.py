@@ -2,25 +2,14 @@
 
 import os
 import random
-import subprocess
 import threading
 import time
 
-from harness import CLI, DraxTestCase, Node, environment, sanitizer_check
+from harness import CLI, DraxTestCase, Node, cli_run
 from wire import Client, NoAnswer, RpcError
 
-RUN_TIMEOUT_S = 60
 SKIP = 1_000_000_000
 KEYS = 3000
-
-
-def cli(*arguments, endpoints=None):
-    """(exit code, standard output, standard error)"""
-    env = environment({"DRAX_ENDPOINTS": endpoints} if endpoints else None)
-    done = subprocess.run([CLI, *arguments], env=env, capture_output=True, timeout=RUN_TIMEOUT_S, check=False)
-    err = done.stderr.decode(errors="replace")
-    sanitizer_check("drax-cli", err.splitlines())
-    return done.returncode, done.stdout.decode(), err
 
 
 def store_read(client):
@@ -59,7 +48,7 @@ class Snapshot(DraxTestCase):
     def save(self, *nodes):
         """(path, revision)"""
         path = os.path.join(self.directory(), "saved")
-        code, out, err = cli("snapshot", "save", path, endpoints=",".join(node.addr for node in nodes))
+        code, out, err = cli_run("snapshot", "save", path, endpoints=",".join(node.addr for node in nodes))
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(os.listdir(os.path.dirname(path)), ["saved"])
         return path, int(out)
@@ -67,7 +56,7 @@ class Snapshot(DraxTestCase):
     def restored(self, path, *flags, name="restored"):
         """(a node that begins with the file, its revision then)"""
         node = self.node(name, start=False)
-        code, out, err = cli("snapshot", "restore", path, node.home, node.addr, node.raft_addr, *flags)
+        code, out, err = cli_run("snapshot", "restore", path, node.home, node.addr, node.raft_addr, *flags)
         self.assertEqual((code, err), (0, ""))
         node.start()
         return node, int(out)
@@ -164,29 +153,29 @@ class Snapshot(DraxTestCase):
         self.assertEqual(c.call("snapshot", begun["snapshot"], 0)["data"], begun["data"])
         self.fails("INVALID_ARGUMENT", c.call, "snapshot", begun["snapshot"], 1)
         path, _ = self.save(server)
-        code, _, err = cli("snapshot", "restore", path, server.home)
+        code, _, err = cli_run("snapshot", "restore", path, server.home)
         self.assertEqual(code, 1)
         self.assertIn("in use", err)
         server.stop()
-        code, _, err = cli("snapshot", "restore", path, server.home)
+        code, _, err = cli_run("snapshot", "restore", path, server.home)
         self.assertEqual(code, 1)
         self.assertIn("there is a node's data already", err)
         fresh = os.path.join(self.directory(), "fresh")
         for broken, why in ((path + "-none", "No such file"), (CLI, "not a snapshot of Drax")):
-            code, _, err = cli("snapshot", "restore", broken, fresh)
+            code, _, err = cli_run("snapshot", "restore", broken, fresh)
             self.assertEqual(code, 74, err)
             self.assertIn(why, err)
-        code, _, err = cli("snapshot", "restore", path, fresh, "--skip", str(2**53 - 1))
+        code, _, err = cli_run("snapshot", "restore", path, fresh, "--skip", str(2**53 - 1))
         self.assertEqual(code, 64, err)
-        code, _, err = cli("snapshot", "restore", path, fresh, "nonsense")
+        code, _, err = cli_run("snapshot", "restore", path, fresh, "nonsense")
         self.assertEqual(code, 64, err)
 
     def test_a_file_that_cannot_be_written(self):
         server = self.node()
         server.call("put", "k", "v" * 200_000)
-        code, _, err = cli("snapshot", "save", os.path.join(self.directory(), "no", "such"), endpoints=server.addr)
+        code, _, err = cli_run("snapshot", "save", os.path.join(self.directory(), "no", "such"), endpoints=server.addr)
         self.assertEqual(code, 74)
         self.assertEqual(len(err.splitlines()), 1)
-        code, _, err = cli("--timeout", "1s", "snapshot", "save", os.path.join(self.directory(), "x"),
+        code, _, err = cli_run("--timeout", "1s", "snapshot", "save", os.path.join(self.directory(), "x"),
                            endpoints=Node("nobody").addr)
         self.assertEqual(code, 69)
