@@ -4,7 +4,8 @@
  * node for `ping` and `status`. Must not know: terms, the journal, keys; it never parses an
  * outcome.
  *
- * A write goes into this turn's block; blocks go to raft in order and are repeated, still in order,
+ * A write goes into the open block, which leaves with the turn or, while others are under way, when
+ * it is as large as they are; blocks go to raft in order and are repeated, still in order,
  * until storage tells their results: after a change of leader, and when one was skipped (block.h
  * has the rule that makes this safe). So a change of leader costs a client time, not an unknown
  * outcome. A linearizable read goes to storage, where it waits, and to raft, which tells storage

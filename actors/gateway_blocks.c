@@ -151,8 +151,25 @@ static void block_boot_renew(gateway_actor_t *self, uint64_t above) {
     gateway_blocks_again(self);
 }
 
+static uint64_t open_until(const gateway_actor_t *self) {
+    return self->open->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS + GATEWAY_GATHER_MS;
+}
+
+/* Does the open block wait for more commands? One that is alone leaves at once; others when they
+ * hold as many commands as all before them that have no result yet, which a result may bring about.
+ * So the more is asked for, the more share what a block costs whatever is in it, and what waits
+ * waits for less than a block is under way (Nagle's rule, RFC 896, with sizes that grow). When
+ * results fail to come it leaves after GATEWAY_GATHER_MS. */
+static bool open_waits(const gateway_actor_t *self, uint64_t now_ms) {
+    if (now_ms >= open_until(self))
+        return false;
+    size_t under_way = 0;
+    for (const block_item_t *block = self->blocks; block != self->open; block = block->next)
+        under_way += block->count;
+    return self->open->count < under_way;
+}
+
 void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
-    self->open = NULL;
     while (self->blocks && now_ms >= self->blocks->deadline_ms)
         block_give_up(self, self->blocks);
     /* The oldest has waited too long for its result: a proposal was lost on the way to the leader.
@@ -160,12 +177,19 @@ void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
     if (self->blocks && self->blocks->proposed &&
         now_ms >= self->blocks->proposed_ms + GATEWAY_REPEAT_MS)
         gateway_blocks_again(self);
-    if (now_ms < self->propose_ms || !leader_reachable(self))
+    if (now_ms < self->propose_ms || !leader_reachable(self)) {
+        self->open = NULL;
         return;
+    }
     block_boot_choose(self);
     uint64_t prev = self->confirmed;
     for (block_item_t *block = self->blocks, *next; block; block = next) {
         next = block->next;
+        if (block == self->open) {
+            if (open_waits(self, now_ms))
+                return;
+            self->open = NULL;
+        }
         if (!block->proposed && !block_propose(self, block, prev, now_ms))
             return;
         prev = block->seq;
@@ -252,12 +276,14 @@ uint64_t gateway_blocks_deadline(const gateway_actor_t *self) {
     uint64_t at = block->deadline_ms;
     if (block->proposed && block->proposed_ms + GATEWAY_REPEAT_MS < at)
         at = block->proposed_ms + GATEWAY_REPEAT_MS;
-    bool waits = false;
-    for (; block && !waits; block = block->next)
-        waits = !block->proposed;
-    if (waits && self->propose_ms < at && leader_reachable(self))
-        at = self->propose_ms;
-    return at;
+    for (; block && block->proposed; block = block->next)
+        ;
+    if (!block || !leader_reachable(self))
+        return at;
+    uint64_t propose_ms = self->propose_ms;
+    if (block == self->open && open_until(self) > propose_ms)
+        propose_ms = open_until(self);
+    return propose_ms < at ? propose_ms : at;
 }
 
 void gateway_blocks_free(gateway_actor_t *self) {

@@ -24,6 +24,8 @@
 #define GATEWAY_REPEAT_MS 1000u
 #define GATEWAY_READ_REPEAT_MS 250u
 #define GATEWAY_REFUSED_MS 20u
+/* An open block waits for more commands no longer than this. */
+#define GATEWAY_GATHER_MS 20u
 #define GATEWAY_UNSENT_RETRY_MS 5u
 #define GATEWAY_STOP_MS 2000u
 /* Boots are microseconds of the clock, or go on from the last in steps of up to this (17 s). */

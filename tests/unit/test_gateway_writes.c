@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "actors/gateway_internal.h"
 #include "broker/error.h"
 #include "gateway_fixture.h"
 
@@ -16,7 +17,7 @@
 #define PUT_2 "[0, 2, \"put\", [\"k\", \"w\"]]"
 #define PUT_3 "[0, 3, \"put\", [\"k\", \"x\"]]"
 
-/* Three blocks of one put each, all proposed. */
+/* Three blocks of one put each, all proposed; the third waits as long as it may for more. */
 static void three_proposed(fixture_t *f) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', PUT_1);
@@ -25,6 +26,7 @@ static void three_proposed(fixture_t *f) {
     turn(f);
     client_sends(f, 'A', PUT_3);
     turn(f);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_MS);
     propose_expected(f, 1, 0, 1);
     propose_expected(f, 2, 1, 1);
     propose_expected(f, 3, 2, 1);
@@ -71,6 +73,52 @@ static void commands_of_one_turn_share_a_block(void **state) {
     no_answer_expected(f);
 }
 
+static void commands_gather_while_as_many_are_under_way(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    propose_expected(f, 1, 0, 1);
+    client_sends(f, 'A', PUT_2);
+    turn(f);
+    propose_expected(f, 2, 1, 1); /* as many as are under way */
+    client_sends(f, 'A', PUT_3);
+    turn(f);
+    nothing_expected(f);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms),
+                     f->now_ms + GATEWAY_GATHER_MS);
+    client_sends(f, 'B', PUT_3);
+    turn(f);
+    propose_expected(f, 3, 2, 2);
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    nothing_expected(f);
+    result_comes_simple(f, 1);
+    result_comes_simple(f, 2);
+    turn(f);
+    nothing_expected(f); /* one against two */
+    const char *const outcomes[] = {"nil {}", "nil {}"};
+    result_comes(f, 3, 2, outcomes);
+    turn(f);
+    propose_expected(f, 4, 3, 1);
+    nothing_expected(f);
+}
+
+static void commands_that_gather_leave_in_time(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
+    client_sends(f, 'A', PUT_2);
+    turn(f);
+    propose_expected(f, 1, 0, 2);
+    client_sends(f, 'A', PUT_3);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_MS - 1);
+    nothing_expected(f);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_MS);
+    propose_expected(f, 2, 1, 1);
+    nothing_expected(f);
+}
+
 static void a_block_is_closed_at_its_limit(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
@@ -78,6 +126,8 @@ static void a_block_is_closed_at_its_limit(void **state) {
         client_sends(f, 'A', PUT_1);
     turn(f);
     propose_expected(f, 1, 0, LIMIT_BLOCK_COMMANDS);
+    nothing_expected(f);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_MS);
     propose_expected(f, 2, 1, 1);
     nothing_expected(f);
 }
@@ -92,6 +142,7 @@ static void a_block_is_closed_at_its_bytes(void **state) {
     message_t *first = fake_post_expect(&f->post, MESSAGE_PROPOSE);
     assert_true(payload_size(first->propose.payload) > LIMIT_BLOCK_BYTES - 8192);
     assert_true(payload_size(first->propose.payload) < LIMIT_BLOCK_BYTES + 8192);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_MS);
     fake_post_expect(&f->post, MESSAGE_PROPOSE);
     nothing_expected(f);
 }
@@ -426,6 +477,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(a_write_waits_for_a_leader),
         T(commands_of_one_turn_share_a_block),
+        T(commands_gather_while_as_many_are_under_way),
+        T(commands_that_gather_leave_in_time),
         T(a_block_is_closed_at_its_limit),
         T(a_block_is_closed_at_its_bytes),
         T(results_answer_in_order),
