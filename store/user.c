@@ -31,22 +31,22 @@ int user_head_load(state_t *self, slice_t key, user_t *out) {
     out->exists = rc == 0;
     if (rc == 0)
         return record_parse(out->at.value, &out->record);
-    if (rc == DRAX_EAGAIN && !heads_find(&self->heads, pair_key, &out->record))
+    if (rc == DRAX_EAGAIN && !heads_find(&self->heads, key, &out->record))
         return user_load(self, key, out);
     out->exists = rc == DRAX_EAGAIN;
     return 0;
 }
 
-/* Keeps what is written for the time when it is flushed. What may be taken back is not kept. */
-static void head_keep(state_t *self, slice_t key, const record_t *record) {
-    if (self->changing)
-        heads_remove(&self->heads, key);
-    else
-        heads_put(&self->heads, key, record);
-}
-
 static slice_t user_key(const user_t *user) {
     return (slice_t){user->key.bytes + 1, user->key.size - 1};
+}
+
+/* Keeps what is written for the time when it is flushed. What may be taken back is not kept. */
+static void head_keep(state_t *self, const user_t *user, const record_t *record) {
+    if (self->changing)
+        heads_remove(&self->heads, user_key(user));
+    else
+        heads_put(&self->heads, user_key(user), record);
 }
 
 static void user_changed(state_t *self, const user_t *user, history_type_t type, slice_t value) {
@@ -96,7 +96,7 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
     memcpy(room, header, size);
     if (value.size)
         memcpy(room + size, value.data, value.size);
-    head_keep(self, key, &record);
+    head_keep(self, user, &record);
     user_changed(self, user, HISTORY_PUT, value);
     self->meta.digest += record.hash;
     self->meta.keys++;
@@ -115,7 +115,7 @@ int user_delete(state_t *self, user_t *user, history_type_t type) {
         rc = lease_move(self, user_key(user), user->record.lease, 0);
     if (rc)
         return rc;
-    heads_remove(&self->heads, record_key(&user->key));
+    heads_remove(&self->heads, user_key(user));
     user_changed(self, user, type, (slice_t){NULL, 0});
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }

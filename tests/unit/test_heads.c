@@ -12,13 +12,20 @@
 
 #define KEYS 1000u
 
-static slice_t key_of(unsigned number, char text[80]) {
-    snprintf(text, 80, "k%0*u", number % 2 ? 8 : (int) HEADS_KEY_BYTES - 1, number);
+static slice_t key_of(unsigned number, char text[HEADS_KEY_BYTES + 1]) {
+    int digits = number % 64 ? 8 : (int) HEADS_KEY_BYTES - 1; /* a few are as long as can be */
+    snprintf(text, HEADS_KEY_BYTES + 1, "k%0*u", digits, number);
     return (slice_t){(const uint8_t *) text, strlen(text)};
 }
 
 static record_t record_of(uint64_t index) {
-    return (record_t){.index = index, .created = index / 2, .version = index % 7, .hash = ~index};
+    return (record_t){.index = index,
+                      .created = index / 2,
+                      .version = index % 7,
+                      .hash = ~index,
+                      .due_ms = index % 10 ? 0 : index,
+                      .lease = index % 11 ? 0 : index,
+                      .locked = index % 22 == 0};
 }
 
 static bool record_known(const heads_t *heads, slice_t key, uint64_t index) {
@@ -27,46 +34,45 @@ static bool record_known(const heads_t *heads, slice_t key, uint64_t index) {
         return false;
     assert_true(found.index == made.index && found.created == made.created);
     assert_true(found.version == made.version && found.hash == made.hash);
-    assert_true(!found.due_ms && !found.lease && !found.locked && !found.value.size);
+    assert_true(found.due_ms == made.due_ms && found.lease == made.lease);
+    assert_true(found.locked == made.locked && !found.value.size);
     return true;
+}
+
+static void record_keep(heads_t *heads, slice_t key, uint64_t index) {
+    record_t record = record_of(index);
+    heads_put(heads, key, &record);
 }
 
 /* A key that was removed is not known, and one that is known is as it was put last. */
 static void nothing_wrong_is_kept(void **unused) {
     (void) unused;
-    heads_t heads = {.places = NULL};
+    heads_t heads = {.memory = NULL};
     uint64_t newest[KEYS] = {0}; /* 0: removed */
     uint64_t seed = 3;
-    size_t found = 0;
-    char text[80];
+    size_t found = 0, there = 0;
+    char text[HEADS_KEY_BYTES + 1];
     for (uint64_t turn = 1; turn <= 50000; turn++) {
         unsigned number = (unsigned) (random_next(&seed) % KEYS);
         slice_t key = key_of(number, text);
         bool known = record_known(&heads, key, newest[number]);
         assert_true(!known || newest[number]);
         found += known;
-        record_t record = record_of(turn);
-        newest[number] = turn;
-        if (turn % 10 == 0)
-            record.due_ms = turn;
-        if (turn % 10 == 1)
-            record.lease = turn;
-        if (turn % 10 < 2)
-            newest[number] = 0;
-        if (turn % 10 == 2) {
+        there += newest[number] != 0;
+        newest[number] = turn % 10 == 2 ? 0 : turn;
+        if (turn % 10 == 2)
             heads_remove(&heads, key);
-            newest[number] = 0;
-        } else {
-            heads_put(&heads, key, &record);
-        }
+        else
+            record_keep(&heads, key, turn);
     }
-    assert_true(found > 20000); /* most of them */
+    assert_true(found > there / 100 * 98);
     heads_free(&heads);
+    assert_false(record_known(&heads, key_of(0, text), 0));
 }
 
 static void long_keys_are_not_kept(void **unused) {
     (void) unused;
-    heads_t heads = {.places = NULL};
+    heads_t heads = {.memory = NULL};
     uint8_t bytes[HEADS_KEY_BYTES + 1] = {'k'};
     slice_t longest = {bytes, HEADS_KEY_BYTES}, longer = {bytes, sizeof bytes};
     record_t record = record_of(1), found;
@@ -78,17 +84,66 @@ static void long_keys_are_not_kept(void **unused) {
     heads_free(&heads);
 }
 
-static void places_are_bounded(void **unused) {
+/* The largest head there can be still has room. */
+static void large_numbers_are_kept(void **unused) {
     (void) unused;
-    heads_t heads = {.places = NULL};
-    char text[80];
-    for (unsigned i = 0; i < 3 * HEADS_MOST; i++) {
-        record_t record = record_of(i);
-        heads_put(&heads, key_of(i, text), &record);
-        assert_true(record_known(&heads, key_of(i, text), i));
+    heads_t heads = {.memory = NULL};
+    uint8_t bytes[HEADS_KEY_BYTES] = {'k'};
+    slice_t key = {bytes, sizeof bytes};
+    record_t record = {.index = UINT64_MAX,
+                       .created = UINT64_MAX,
+                       .version = UINT64_MAX,
+                       .hash = UINT64_MAX,
+                       .due_ms = UINT64_MAX,
+                       .lease = UINT64_MAX >> 1},
+             found;
+    for (unsigned i = 0; i < 100; i++) {
+        bytes[1] = (uint8_t) i;
+        heads_put(&heads, key, &record);
+        assert_true(heads_find(&heads, key, &found));
+        assert_true(found.index == UINT64_MAX && found.lease == UINT64_MAX >> 1);
     }
-    assert_int_equal(heads.count, HEADS_MOST);
-    assert_true(heads.taken <= HEADS_MOST && heads.taken > HEADS_MOST / 2);
+    heads_free(&heads);
+}
+
+/* As keys come the table grows, and forgets few of them over it. */
+static void few_are_forgotten_while_it_grows(void **unused) {
+    (void) unused;
+    enum { MANY = 300000 };
+    heads_t heads = {.memory = NULL};
+    char text[HEADS_KEY_BYTES + 1];
+    size_t known = 0;
+    for (unsigned i = 0; i < MANY; i++)
+        record_keep(&heads, key_of(i, text), i);
+    for (unsigned i = 0; i < MANY; i++)
+        known += record_known(&heads, key_of(i, text), i);
+    assert_true(known > MANY / 100 * 93);
+    assert_true(heads.bytes < HEADS_BYTES / 2);
+    heads_free(&heads);
+}
+
+/* There are never more bytes than HEADS_BYTES; what is written again and again stays. */
+static void bytes_are_bounded(void **unused) {
+    (void) unused;
+    enum { MANY = 2000000, HOT = 100, TURN = 20000 };
+    heads_t heads = {.memory = NULL};
+    char text[HEADS_KEY_BYTES + 1];
+    size_t most = 0, hot = 0, old = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        record_keep(&heads, key_of(i, text), i);
+        assert_true(record_known(&heads, key_of(i, text), i));
+        most = heads.bytes > most ? heads.bytes : most;
+        if (i % TURN == 0)
+            for (unsigned j = 0; j < HOT; j++)
+                record_keep(&heads, key_of(j, text), j);
+    }
+    assert_true(most <= HEADS_BYTES && most > HEADS_BYTES / 8 * 7);
+    for (unsigned j = 0; j < HOT; j++) {
+        hot += record_known(&heads, key_of(j, text), j);
+        old += record_known(&heads, key_of(HOT + j, text), HOT + j);
+    }
+    assert_int_equal(hot, HOT);
+    assert_int_equal(old, 0);
     heads_free(&heads);
 }
 
@@ -96,7 +151,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_wrong_is_kept),
         cmocka_unit_test(long_keys_are_not_kept),
-        cmocka_unit_test(places_are_bounded),
+        cmocka_unit_test(large_numbers_are_kept),
+        cmocka_unit_test(few_are_forgotten_while_it_grows),
+        cmocka_unit_test(bytes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
