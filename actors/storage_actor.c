@@ -377,8 +377,7 @@ static void status_turn(storage_actor_t *self, uint64_t now_ms) {
     self->post->local(self->post->self, ACTOR_GATEWAY, &message);
 }
 
-static int storage_turn(void *hint, uint64_t now_ms) {
-    storage_actor_t *self = hint;
+static int turn(storage_actor_t *self, uint64_t now_ms) {
     self->now_ms = now_ms;
     self->busy = false;
     if (self->fatal)
@@ -406,6 +405,17 @@ static int storage_turn(void *hint, uint64_t now_ms) {
         storage_written_send(self);
     status_turn(self, now_ms);
     return self->fatal;
+}
+
+static int storage_turn(void *hint, uint64_t now_ms) {
+    storage_actor_t *self = hint;
+    char detail[LIMIT_PATH_BYTES + 128] = "";
+    int rc = turn(self, now_ms);
+    if (rc == DRAX_ECORRUPT && self->state)
+        state_detail(self->state, detail, sizeof detail);
+    if (detail[0])
+        log_error(self->log, "%s", detail);
+    return rc;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) {

@@ -94,6 +94,8 @@
 #define STATE_FLUSH_MS 3000u
 #define STATE_FLUSH_BYTES (16u << 20)
 #define STATE_OVERLAY_MAX_BYTES (64u << 20) /* apply waits for the flush beyond this */
+#define STATE_LARGE_BYTES (64u << 10)       /* a value beyond this has a file of its own */
+#define STATE_SPARE_BYTES (32u << 20)       /* of such files kept to be written over */
 #define SNAPSHOT_CHUNK_BYTES (256u << 10)
 #define SNAPSHOT_SESSIONS 4u
 #define SNAPSHOT_IDLE_MS 30000u

@@ -16,9 +16,9 @@
 /* Below this a copy is cheaper than giving the memory away and growing a new buffer. */
 #define BUFFER_COPY_BYTES 4096u
 
-void buffer_append(buffer_t *self, const void *data, size_t size) {
+uint8_t *buffer_extend(buffer_t *self, size_t size) {
     if (self->failed || size == 0)
-        return;
+        return NULL;
     if (size > self->capacity - self->size) {
         size_t capacity = self->capacity ? self->capacity : BUFFER_FIRST_BYTES;
         while (capacity - self->size < size && capacity <= SIZE_MAX / 2)
@@ -26,13 +26,19 @@ void buffer_append(buffer_t *self, const void *data, size_t size) {
         uint8_t *grown = capacity - self->size < size ? NULL : realloc(self->data, capacity);
         if (!grown) {
             self->failed = true;
-            return;
+            return NULL;
         }
         self->data = grown;
         self->capacity = capacity;
     }
-    memcpy(self->data + self->size, data, size);
     self->size += size;
+    return self->data + self->size - size;
+}
+
+void buffer_append(buffer_t *self, const void *data, size_t size) {
+    uint8_t *room = buffer_extend(self, size);
+    if (room)
+        memcpy(room, data, size);
 }
 
 void buffer_reset(buffer_t *self) {

@@ -22,6 +22,8 @@ typedef struct buffer {
 void buffer_reset(buffer_t *self); /* empties, keeps the memory, forgets a failure */
 void buffer_free(buffer_t *self);
 void buffer_append(buffer_t *self, const void *data, size_t size);
+/* Appends `size` bytes that the caller fills, and returns them; NULL when that failed, or for 0. */
+uint8_t *buffer_extend(buffer_t *self, size_t size);
 /* Gives the content away as a payload (the buffer is left empty). NULL when failed or no memory. */
 payload_t *buffer_take(buffer_t *self);
 

@@ -13,6 +13,12 @@ int kv_write(kv_t *self, kv_batch_t *batch, bool sync) {
     return self->backend->write(self, batch, sync);
 }
 
+void kv_detail(kv_t *self, char *out, size_t size) {
+    out[0] = '\0';
+    if (self->backend->detail)
+        self->backend->detail(self, out, size);
+}
+
 void kv_close(kv_t **self) {
     if (*self)
         (*self)->backend->close(*self);

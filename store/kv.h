@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "broker/pack.h"
+#include "store/fs.h"
 
 typedef struct kv kv_t;
 typedef struct kv_iterator kv_iterator_t;
@@ -27,6 +28,9 @@ static inline int kv_key_compare(slice_t a, slice_t b) {
 /* Opens (and with `create` makes) the store in `directory`. paranoid_checks on. DRAX_ENOTFOUND:
  * there is none and `create` is false. */
 int kv_leveldb_open(kv_t **out, const char *directory, bool create);
+/* The same with large values, those beyond `large_bytes`, in files of `fs` (copied). */
+int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const fs_t *fs,
+                          size_t large_bytes);
 int kv_memory_open(kv_t **out);
 
 void kv_close(kv_t **self);
@@ -39,9 +43,11 @@ void kv_batch_put(kv_batch_t *self, slice_t key, slice_t value);
 void kv_batch_delete(kv_batch_t *self, slice_t key);
 void kv_batch_destroy(kv_batch_t **self);
 /* Applies the batch atomically; `sync`: durable on return. May stall. Thread-safe. The batch is
- * spent by a success; after a failure it may be tried again. DRAX_EAGAIN: the store must be opened
+ * spent, also by a failure: trying again takes a new one. DRAX_EAGAIN: the store must be opened
  * again after an earlier failure, and cannot be while iterators or snapshots are open. */
 int kv_write(kv_t *self, kv_batch_t *batch, bool sync);
+/* A sentence on the last DRAX_ECORRUPT, where there is more to tell; else empty. */
+void kv_detail(kv_t *self, char *out, size_t size);
 
 /* A consistent view. NULL when out of memory. */
 kv_snapshot_t *kv_snapshot_new(kv_t *self);

@@ -1,6 +1,7 @@
 /* kv_leveldb.c: the ordered store of production, over LevelDB's C interface.
  *
- * Owns: one LevelDB database and its options. Must not know what the keys mean.
+ * Owns: one LevelDB database and its options, and beside it the files of large values (large.h):
+ * for those LevelDB has a reference, which no caller ever sees. Must not know what the keys mean.
  *
  * Settings on purpose
  *  - paranoid_checks, verify_checksums: damage is an error, never a wrong or missing value.
@@ -31,7 +32,11 @@
 #include <time.h>
 
 #include "broker/error.h"
+#include "broker/limits.h"
+#include "store/large.h"
 
+/* In the database's directory, where LevelDB minds only names of its own. */
+#define LARGE_NAME "large"
 #define CACHE_BYTES (4u << 20)
 #define WRITE_BUFFER_BYTES (16u << 20)
 #define TABLE_BYTES (8u << 20)
@@ -53,17 +58,20 @@ typedef struct store {
     pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
     bool write_failed;          /* so the database must be opened again */
     time_t released;            /* when pages were last given back; guarded by `write_lock` */
-    pthread_mutex_t views_lock;
-    size_t views; /* open iterators and snapshots; guarded by `views_lock` */
+    large_t *large;             /* it also keeps the list of open iterators and snapshots */
 } store_t;
 
 typedef struct batch {
     kv_batch_t kv;
+    store_t *store;
     leveldb_writebatch_t *ops;
+    large_batch_t large;
+    int failed; /* of large_changed */
 } batch_ops_t;
 
 struct kv_snapshot {
     const leveldb_snapshot_t *view;
+    large_view_t large;
 };
 
 typedef struct iterator {
@@ -71,6 +79,10 @@ typedef struct iterator {
     store_t *store;
     leveldb_readoptions_t *options;
     leveldb_iterator_t *at;
+    large_view_t view;
+    bool is_large;  /* the value of the pair it stands at is in `large` */
+    buffer_t large; /* the last large value */
+    int failed;     /* why that could not be read; the iterator is invalid then */
 } iterator_t;
 
 /* LevelDB tells its errors as text alone: "<class>: <context>: <strerror>". Frees the text. */
@@ -97,15 +109,18 @@ static const char *chars(slice_t bytes) {
 
 /* ---- open and close ---- */
 
+static int record_get(void *store, slice_t key, buffer_t *record);
+
 static int database_open(store_t *self) {
     char *text = NULL;
     self->db = leveldb_open(self->options, self->directory, &text);
-    return error_take(text);
+    int rc = error_take(text);
+    return rc ? rc : large_recover(self->large, record_get, self);
 }
 
 static void store_close(kv_t *kv) {
     store_t *self = (store_t *) kv;
-    assert(self->views == 0);
+    large_close(&self->large);
     if (self->db)
         leveldb_close(self->db);
     leveldb_options_destroy(self->options);
@@ -116,17 +131,13 @@ static void store_close(kv_t *kv) {
     leveldb_writeoptions_destroy(self->sync_options);
     pthread_rwlock_destroy(&self->lock);
     pthread_mutex_destroy(&self->write_lock);
-    pthread_mutex_destroy(&self->views_lock);
     free(self->directory);
     free(self);
 }
 
 /* After a failed write; see the invariant. Called with the lock held for writing. */
 static int database_reopen(store_t *self) {
-    pthread_mutex_lock(&self->views_lock);
-    size_t views = self->views;
-    pthread_mutex_unlock(&self->views_lock);
-    if (views)
+    if (large_viewed(self->large))
         return DRAX_EAGAIN;
     if (self->db)
         leveldb_close(self->db);
@@ -135,31 +146,50 @@ static int database_reopen(store_t *self) {
 
 /* ---- reads ---- */
 
-static int store_get(kv_t *kv, slice_t key, buffer_t *value) {
-    store_t *self = (store_t *) kv;
+/* What the database has, a reference for a large value. `lock` is held. */
+static int record_get(void *store, slice_t key, buffer_t *record) {
+    const store_t *self = store;
     char *text = NULL;
     size_t size = 0;
-    char *bytes = NULL;
-    pthread_rwlock_rdlock(&self->lock);
-    int rc = self->db ? 0 : DRAX_EIO;
-    if (rc == 0) {
-        bytes = leveldb_get(self->db, self->get_options, chars(key), key.size, &size, &text);
-        rc = error_take(text);
-    }
-    pthread_rwlock_unlock(&self->lock);
+    char *bytes = leveldb_get(self->db, self->get_options, chars(key), key.size, &size, &text);
+    int rc = error_take(text);
     if (rc)
         return rc;
     if (!bytes)
         return DRAX_ENOTFOUND;
-    buffer_append(value, bytes, size);
+    buffer_append(record, bytes, size);
     leveldb_free(bytes);
-    return value->failed ? DRAX_ENOMEM : 0;
+    return record->failed ? DRAX_ENOMEM : 0;
 }
 
-static void views_add(store_t *self, int count) {
-    pthread_mutex_lock(&self->views_lock);
-    self->views = count > 0 ? self->views + 1 : self->views - 1;
-    pthread_mutex_unlock(&self->views_lock);
+/* A file that cannot be read may have gone with a write that came in between, which changed the
+ * record as well. Only when the record is the same, and was before, something is wrong. */
+static int value_get(const store_t *self, slice_t key, buffer_t *value) {
+    uint8_t reference[LARGE_REFERENCE_BYTES] = {0};
+    int found = 0;
+    for (;;) {
+        buffer_reset(value);
+        int rc = record_get((void *) self, key, value);
+        if (rc || !large_reference_is((slice_t){value->data, value->size}))
+            return rc;
+        if (value->size != sizeof reference)
+            return DRAX_ECORRUPT;
+        if (found && memcmp(reference, value->data, sizeof reference) == 0)
+            return found;
+        memcpy(reference, value->data, sizeof reference);
+        buffer_reset(value);
+        found = large_read(self->large, key, (slice_t){reference, sizeof reference}, value);
+        if (found != DRAX_ECORRUPT)
+            return found;
+    }
+}
+
+static int store_get(kv_t *kv, slice_t key, buffer_t *value) {
+    store_t *self = (store_t *) kv;
+    pthread_rwlock_rdlock(&self->lock);
+    int rc = self->db ? value_get(self, key, value) : DRAX_EIO;
+    pthread_rwlock_unlock(&self->lock);
+    return rc;
 }
 
 static kv_snapshot_t *store_snapshot_new(kv_t *kv) {
@@ -169,8 +199,8 @@ static kv_snapshot_t *store_snapshot_new(kv_t *kv) {
         return NULL;
     pthread_rwlock_rdlock(&self->lock);
     if (self->db) {
+        large_view_open(self->large, &snapshot->large);
         snapshot->view = leveldb_create_snapshot(self->db);
-        views_add(self, 1);
     }
     pthread_rwlock_unlock(&self->lock);
     if (!snapshot->view) {
@@ -183,7 +213,7 @@ static kv_snapshot_t *store_snapshot_new(kv_t *kv) {
 static void store_snapshot_destroy(kv_t *kv, kv_snapshot_t *snapshot) {
     store_t *self = (store_t *) kv;
     leveldb_release_snapshot(self->db, snapshot->view);
-    views_add(self, -1);
+    large_view_close(self->large, &snapshot->large);
     free(snapshot);
 }
 
@@ -201,8 +231,8 @@ static kv_iterator_t *store_iterator_new(kv_t *kv, kv_snapshot_t *snapshot) {
         leveldb_readoptions_set_snapshot(iterator->options, snapshot->view);
     pthread_rwlock_rdlock(&self->lock);
     if (self->db) {
+        large_view_open(self->large, &iterator->view);
         iterator->at = leveldb_create_iterator(self->db, iterator->options);
-        views_add(self, 1);
     }
     pthread_rwlock_unlock(&self->lock);
     if (!iterator->at) {
@@ -216,19 +246,38 @@ static kv_iterator_t *store_iterator_new(kv_t *kv, kv_snapshot_t *snapshot) {
 static void store_iterator_destroy(kv_iterator_t *kv) {
     iterator_t *self = (iterator_t *) kv;
     leveldb_iter_destroy(self->at);
-    views_add(self->store, -1);
+    large_view_close(self->store->large, &self->view);
     leveldb_readoptions_destroy(self->options);
+    buffer_free(&self->large);
     free(self);
 }
 
-static void store_seek(kv_iterator_t *kv, slice_t key) {
-    leveldb_iter_seek(((iterator_t *) kv)->at, chars(key), key.size);
+static int database_error(const iterator_t *self) {
+    char *text = NULL;
+    leveldb_iter_get_error(self->at, &text);
+    return error_take(text);
 }
 
-static int store_error(const kv_iterator_t *kv) {
-    char *text = NULL;
-    leveldb_iter_get_error(((const iterator_t *) kv)->at, &text);
-    return error_take(text);
+/* After each move: a reference's place is taken by what it stands for. */
+static void iterator_settle(iterator_t *self) {
+    self->is_large = false;
+    self->failed = 0;
+    if (!leveldb_iter_valid(self->at))
+        return;
+    slice_t key, record;
+    record.data = (const uint8_t *) leveldb_iter_value(self->at, &record.size);
+    if (!large_reference_is(record))
+        return;
+    key.data = (const uint8_t *) leveldb_iter_key(self->at, &key.size);
+    buffer_reset(&self->large);
+    self->is_large = true;
+    self->failed = large_read(self->store->large, key, record, &self->large);
+}
+
+static void store_seek(kv_iterator_t *kv, slice_t key) {
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_seek(self->at, chars(key), key.size);
+    iterator_settle(self);
 }
 
 static void store_seek_before(kv_iterator_t *kv, slice_t key) {
@@ -236,24 +285,32 @@ static void store_seek_before(kv_iterator_t *kv, slice_t key) {
     leveldb_iter_seek(self->at, chars(key), key.size);
     if (leveldb_iter_valid(self->at))
         leveldb_iter_prev(self->at);
-    else if (store_error(kv) == 0)
+    else if (database_error(self) == 0)
         leveldb_iter_seek_to_last(self->at);
+    iterator_settle(self);
 }
 
 static void store_seek_last(kv_iterator_t *kv) {
-    leveldb_iter_seek_to_last(((iterator_t *) kv)->at);
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_seek_to_last(self->at);
+    iterator_settle(self);
 }
 
 static void store_next(kv_iterator_t *kv) {
-    leveldb_iter_next(((iterator_t *) kv)->at);
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_next(self->at);
+    iterator_settle(self);
 }
 
 static void store_prev(kv_iterator_t *kv) {
-    leveldb_iter_prev(((iterator_t *) kv)->at);
+    iterator_t *self = (iterator_t *) kv;
+    leveldb_iter_prev(self->at);
+    iterator_settle(self);
 }
 
 static bool store_valid(const kv_iterator_t *kv) {
-    return leveldb_iter_valid(((const iterator_t *) kv)->at);
+    const iterator_t *self = (const iterator_t *) kv;
+    return !self->failed && leveldb_iter_valid(self->at);
 }
 
 static slice_t store_key(const kv_iterator_t *kv) {
@@ -263,9 +320,17 @@ static slice_t store_key(const kv_iterator_t *kv) {
 }
 
 static slice_t store_value(const kv_iterator_t *kv) {
+    const iterator_t *self = (const iterator_t *) kv;
+    if (self->is_large)
+        return (slice_t){self->large.data, self->large.size};
     slice_t value = {NULL, 0};
-    value.data = (const uint8_t *) leveldb_iter_value(((const iterator_t *) kv)->at, &value.size);
+    value.data = (const uint8_t *) leveldb_iter_value(self->at, &value.size);
     return value;
+}
+
+static int store_error(const kv_iterator_t *kv) {
+    const iterator_t *self = (const iterator_t *) kv;
+    return self->failed ? self->failed : database_error(self);
 }
 
 /* ---- writes ---- */
@@ -275,13 +340,21 @@ static kv_batch_t *store_batch_new(kv_t *kv) {
     if (!batch)
         return NULL;
     batch->kv.backend = kv->backend;
+    batch->store = (store_t *) kv;
     batch->ops = leveldb_writebatch_create();
     return &batch->kv;
 }
 
 static void store_batch_put(kv_batch_t *kv, slice_t key, slice_t value) {
-    leveldb_writebatch_put(((batch_ops_t *) kv)->ops, chars(key), key.size, chars(value),
-                           value.size);
+    batch_ops_t *self = (batch_ops_t *) kv;
+    uint8_t reference[LARGE_REFERENCE_BYTES];
+    if (large_wanted(self->store->large, value)) {
+        if (self->large.failed ||
+            large_put(self->store->large, &self->large, key, value, reference) != 0)
+            return; /* the batch will not be written */
+        value = (slice_t){reference, sizeof reference};
+    }
+    leveldb_writebatch_put(self->ops, chars(key), key.size, chars(value), value.size);
 }
 
 static void store_batch_delete(kv_batch_t *kv, slice_t key) {
@@ -290,6 +363,7 @@ static void store_batch_delete(kv_batch_t *kv, slice_t key) {
 
 static void store_batch_destroy(kv_batch_t *kv) {
     batch_ops_t *self = (batch_ops_t *) kv;
+    large_batch_end(self->store->large, &self->large, true);
     leveldb_writebatch_destroy(self->ops);
     free(self);
 }
@@ -298,6 +372,32 @@ static void store_batch_destroy(kv_batch_t *kv) {
 static void batch_spend(batch_ops_t *self) {
     leveldb_writebatch_destroy(self->ops);
     self->ops = leveldb_writebatch_create();
+}
+
+static void put_settle(void *batch, const char *key, size_t key_size, const char *value,
+                       size_t value_size) {
+    batch_ops_t *self = batch;
+    if (self->failed == 0)
+        self->failed = large_changed(self->store->large, &self->large,
+                                     (slice_t){(const uint8_t *) key, key_size},
+                                     (slice_t){(const uint8_t *) value, value_size});
+}
+
+static void delete_settle(void *batch, const char *key, size_t key_size) {
+    put_settle(batch, key, key_size, NULL, 0);
+}
+
+/* The batch is durable: what it replaced can go. Without memory to note that, the database is
+ * opened again, which finds out anew what is needed. */
+static void batch_settle(batch_ops_t *self) {
+    large_t *large = self->store->large;
+    if (self->large.count || large_any(large))
+        leveldb_writebatch_iterate(self->ops, self, put_settle, delete_settle);
+    large_batch_end(large, &self->large, false);
+    if (self->failed)
+        self->store->write_failed = true;
+    else
+        large_reclaim(large);
 }
 
 /* LevelDB maps its tables, and every page it has read stays with the process: hundreds of megabytes
@@ -323,30 +423,46 @@ static void pages_release(store_t *self) {
     (void) malloc_trim(0); /* what earlier flushes took: write buffers and batches */
 }
 
-static int store_write(kv_t *kv, kv_batch_t *batch, bool sync) {
+static int batch_write(store_t *self, batch_ops_t *batch, bool sync) {
+    int rc = large_publish(self->large, &batch->large);
+    if (rc)
+        return rc;
+    /* Only a writer ever changes `db`, so `lock` is not needed here: readers must not wait behind a
+     * write that stalls. */
+    char *text = NULL;
+    leveldb_write(self->db, sync ? self->sync_options : self->write_options, batch->ops, &text);
+    rc = error_take(text);
+    if (rc) {
+        self->write_failed = true;
+        large_batch_end(self->large, &batch->large, false); /* the log may have it all the same */
+        return rc;
+    }
+    batch_settle(batch);
+    return 0;
+}
+
+static int store_write(kv_t *kv, kv_batch_t *kv_batch, bool sync) {
     store_t *self = (store_t *) kv;
+    batch_ops_t *batch = (batch_ops_t *) kv_batch;
     int rc = 0;
     pthread_mutex_lock(&self->write_lock);
     if (self->write_failed) {
         pthread_rwlock_wrlock(&self->lock);
         rc = database_reopen(self);
+        self->write_failed = rc != 0;
         pthread_rwlock_unlock(&self->lock);
     }
-    if (rc == 0) {
-        /* Only a writer ever changes `db`, so `lock` is not needed here: readers must not wait
-         * behind a write that stalls. */
-        char *text = NULL;
-        leveldb_write(self->db, sync ? self->sync_options : self->write_options,
-                      ((batch_ops_t *) batch)->ops, &text);
-        rc = error_take(text);
-        self->write_failed = rc != 0;
-    }
-    if (rc == 0) {
-        batch_spend((batch_ops_t *) batch);
+    if (rc == 0)
+        rc = batch_write(self, batch, sync);
+    batch_spend(batch);
+    if (rc == 0)
         pages_release(self);
-    }
     pthread_mutex_unlock(&self->write_lock);
     return rc;
+}
+
+static void store_detail(kv_t *kv, char *out, size_t size) {
+    large_detail(((store_t *) kv)->large, out, size);
 }
 
 static const kv_backend_t leveldb_backend = {
@@ -370,22 +486,36 @@ static const kv_backend_t leveldb_backend = {
     .key = store_key,
     .value = store_value,
     .error = store_error,
+    .detail = store_detail,
 };
 
+static int large_files_open(store_t *self, const fs_t *fs, size_t large_bytes) {
+    char path[LIMIT_PATH_BYTES];
+    int length = snprintf(path, sizeof path, "%s/" LARGE_NAME, self->directory);
+    return (unsigned) length < sizeof path ? large_open(&self->large, fs, path, large_bytes)
+                                           : DRAX_EINVAL;
+}
+
 int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
+    return kv_leveldb_open_large(out, directory, create, fs_posix(), STATE_LARGE_BYTES);
+}
+
+int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const fs_t *fs,
+                          size_t large_bytes) {
     *out = NULL;
     store_t *self = calloc(1, sizeof *self);
     if (!self)
         return DRAX_ENOMEM;
     self->directory = strdup(directory);
-    if (!self->directory) {
+    int rc = self->directory ? large_files_open(self, fs, large_bytes) : DRAX_ENOMEM;
+    if (rc) {
+        free(self->directory);
         free(self);
-        return DRAX_ENOMEM;
+        return rc;
     }
     self->kv.backend = &leveldb_backend;
     pthread_rwlock_init(&self->lock, NULL);
     pthread_mutex_init(&self->write_lock, NULL);
-    pthread_mutex_init(&self->views_lock, NULL);
     self->cache = leveldb_cache_create_lru(CACHE_BYTES);
     self->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS);
     self->options = leveldb_options_create();
@@ -402,7 +532,7 @@ int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
     self->write_options = leveldb_writeoptions_create();
     self->sync_options = leveldb_writeoptions_create();
     leveldb_writeoptions_set_sync(self->sync_options, 1);
-    int rc = database_open(self);
+    rc = database_open(self);
     if (rc) {
         store_close(&self->kv);
         return rc;

@@ -265,6 +265,10 @@ uint64_t state_gateway_boot(const state_t *self, uint64_t node) {
 
 /* ---- accessors ---- */
 
+void state_detail(state_t *self, char *out, size_t size) {
+    kv_detail(self->kv, out, size);
+}
+
 size_t state_overlay_bytes(const state_t *self) {
     return overlay_bytes(self->overlay);
 }

@@ -81,6 +81,8 @@ int state_freeze(state_t *self);
 int state_flush_write(state_t *self);
 int state_thaw(state_t *self, int write_code);
 size_t state_overlay_bytes(const state_t *self); /* not yet frozen */
+/* A sentence on the last DRAX_ECORRUPT, as kv_detail. */
+void state_detail(state_t *self, char *out, size_t size);
 
 uint64_t state_applied(const state_t *self);
 uint64_t state_applied_term(const state_t *self);

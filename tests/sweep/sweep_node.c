@@ -213,12 +213,19 @@ static void give(sweep_node_t *self, message_t *message, actor_t from) {
     message_clear(message);
 }
 
+/* All values of users are large ones, all other records are not. */
+static int kv_open(void *hint, kv_t **out, const char *directory, bool create) {
+    (void) hint;
+    return kv_leveldb_open_large(out, directory, create, fs_posix(), VALUE_BYTES);
+}
+
 static int start(sweep_node_t *self) {
     char detail[512] = "";
     storage_options_t options = {.home = self->home,
                                  .fs = fs_posix(),
                                  .post = &self->post,
                                  .log = &self->log,
+                                 .kv_open = kv_open,
                                  .seed = 3,
                                  .segment_bytes = SEGMENT_BYTES,
                                  .keep_bytes = KEEP_BYTES,

@@ -1,11 +1,10 @@
 #include "kv_helper.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "store/fs.h"
 #include "store/kv_backend.h"
 
 void temp_dir_make(temp_dir_t *out) {
@@ -17,16 +16,9 @@ void temp_dir_make(temp_dir_t *out) {
 }
 
 void temp_dir_remove(temp_dir_t *self) {
-    DIR *dir = opendir(self->path);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        char path[sizeof self->path + sizeof entry->d_name + 1];
-        snprintf(path, sizeof path, "%s/%s", self->path, entry->d_name);
-        unlink(path); /* fails on . and .. alone */
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(self->path);
+    int rc = fs_posix()->remove_tree(fs_posix()->self, self->path);
+    assert(rc == 0);
+    (void) rc;
 }
 
 typedef struct faulty {
