@@ -212,6 +212,8 @@ static void flush_done(worker_job_t *job) {
     }
     if (self->flush_code == DRAX_EAGAIN)
         storage_sessions_close(self); /* LevelDB has to be opened again, and they hold it open */
+    if (full && journal_used_release(self->journal) != 0)
+        self->fatal = DRAX_EIO;
     if (full || self->flush_code == DRAX_EAGAIN) {
         self->flush_retry_ms = self->now_ms + STORAGE_RETRY_MS;
         self->dirty_ms = self->dirty_ms ? self->dirty_ms : self->now_ms; /* what did not get out */

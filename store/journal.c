@@ -171,7 +171,7 @@ int journal_reset(journal_t *self, uint64_t index, uint64_t term) {
 int journal_drop(journal_t *self) {
     size_t count = 0;
     while (self->segments[count]->sequence < self->first_sequence) {
-        if (segment_remove(self, self->segments[count]->sequence) != 0) {
+        if (segment_retire(self, self->segments[count]) != 0) {
             self->dead = true;
             return DRAX_EIO;
         }

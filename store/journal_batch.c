@@ -227,6 +227,7 @@ static void writer_header(writer_t *self, const journal_t *journal, const segmen
     tip->base = segment->base;
     tip->capacity = segment->capacity;
     tip->salt = journal->salt;
+    tip->used = segment->used;
     tip->durable = journal->durable;
     tip->prev = self->chain;
     header_encode(writer_stage(self, HEADER_BYTES), tip);

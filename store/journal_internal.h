@@ -10,7 +10,7 @@
  * Invariants
  *  1. segments are ascending, without gaps in sequence or position; the last one is being written.
  *  2. chain is the checksum of the last record (or header) that counts; bytes of the last segment
- *     from `end` on are zero on disk, or `unclean` is set.
+ *     from `end` on are zero on disk, or, if `used`, of an earlier segment, or `unclean` is set.
  *  3. Memory changes only after all writes of an operation succeeded.
  *  4. A segment's live entries are first .. last (none when first > last); over the segments they
  * are contiguous, and all live entries of a segment can be found from its points.
@@ -37,6 +37,12 @@
  */
 #define JOURNAL_COPY_BYTES 512u
 
+/* A segment of that many entries at most, so of large ones, is kept to be written over when it is
+ * not needed any more; but not more of them than this. With small entries neither zeros nor disk
+ * space are worth it. */
+#define JOURNAL_REUSE_ENTRIES 128u
+#define JOURNAL_USED_MAX 4u
+
 typedef struct point {
     uint64_t index;
     uint64_t offset;
@@ -49,6 +55,7 @@ typedef struct segment {
     uint64_t capacity;
     uint64_t end;         /* offset after the last record that counts */
     bool dirty;           /* written since the last sync */
+    bool used;            /* the file was a segment before */
     uint64_t first, last; /* live entries */
     point_t *points;      /* ascending in index and in offset */
     size_t point_count, point_capacity;
@@ -80,6 +87,7 @@ struct journal {
     uint64_t last_index;
 
     bool spare;     /* a prepared file waits under its own name */
+    unsigned used;  /* so many earlier segments wait to be written over */
     bool reserving; /* a job is out */
     bool full;      /* the last attempt to make a segment found no space */
 
@@ -94,12 +102,14 @@ bool segment_directory_fits(const char *directory);
 /* Path of a segment, by sequence. `out` holds LIMIT_PATH_BYTES. */
 void segment_path(const journal_t *self, uint64_t sequence, char *out);
 void segment_destroy(const journal_t *self, segment_t **segment);
-/* Makes the file for `sequence` with `capacity` bytes of zeros, durable with its name; uses the
- * spare when that has the size. Sets `full` as it goes. */
+/* Makes the file for `sequence` with `capacity` bytes, durable with its name: an earlier segment or
+ * the spare, when those have the size, or a new one of zeros. Sets `full` as it goes. */
 int segment_make(journal_t *self, uint64_t sequence, uint64_t base, uint64_t capacity,
                  segment_t **out);
 /* Removes the file of `sequence`, durably; absent is fine. */
 int segment_remove(const journal_t *self, uint64_t sequence);
+/* The same for a segment that was needed, whose file may be kept to be written over. */
+int segment_retire(journal_t *self, const segment_t *segment);
 /* Writes zeros over [from, to) of the file. */
 int segment_zero(const journal_t *self, fs_file_t *file, uint64_t from, uint64_t to);
 /* Makes room for one more in the array. */

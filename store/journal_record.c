@@ -35,19 +35,10 @@ static uint64_t get_u64(const uint8_t *bytes) {
 
 void header_encode(uint8_t *out, header_t *header) {
     const uint64_t fields[] = {
-        header->sequence,
-        header->base,
-        header->capacity,
-        header->salt,
-        header->durable,
-        header->prev,
-        header->last_index,
-        header->last_term,
-        header->last_time_ms,
-        header->first_sequence,
-        header->term,
-        header->vote,
-        0,
+        header->sequence,     header->base,           header->capacity,   header->salt,
+        header->durable,      header->prev,           header->last_index, header->last_term,
+        header->last_time_ms, header->first_sequence, header->term,       header->vote,
+        header->used,
     };
     _Static_assert(16 + sizeof fields + 8 == HEADER_BYTES, "the header's fields fill it");
     memcpy(out, JOURNAL_MAGIC, 8);
@@ -68,9 +59,9 @@ header_result_t header_decode(header_t *out, const uint8_t *bytes) {
     if (get_u32(bytes + 8) != JOURNAL_VERSION || get_u32(bytes + 12) != HEADER_BYTES)
         return HEADER_OTHER_VERSION;
     uint64_t *const fields[] = {
-        &out->sequence,     &out->base,           &out->capacity,   &out->salt,
-        &out->durable,      &out->prev,           &out->last_index, &out->last_term,
-        &out->last_time_ms, &out->first_sequence, &out->term,       &out->vote,
+        &out->sequence, &out->base,       &out->capacity,  &out->salt,         &out->durable,
+        &out->prev,     &out->last_index, &out->last_term, &out->last_time_ms, &out->first_sequence,
+        &out->term,     &out->vote,       &out->used,
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         *fields[i] = get_u64(bytes + 16 + 8 * i);

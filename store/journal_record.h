@@ -3,9 +3,9 @@
  * Owns: the layout. Knows neither files nor what a record means to the log. Internal to the
  * journal.
  *
- *   segment  = header record* zero*               exactly `capacity` bytes, preallocated
+ *   segment  = header record* rest*               exactly `capacity` bytes, preallocated
  *   header   = magic version header_size sequence base capacity salt durable prev
- *              last_index last_term last_time_ms first_sequence term vote reserved checksum
+ *              last_index last_term last_time_ms first_sequence term vote used checksum
  *   record   = length:u32 kind:u8 entry_kind:u8 head_check:u16
  *              prev durable index term time_ms checksum body zero{0..7}
  *
@@ -20,7 +20,8 @@
  * needed SEAL       next sequence 0              0               none   the chain goes on there
  *
  * magic is 8 bytes, version and header_size 4, all other fields without a width 8, little endian.
- * Records begin at multiples of 8.
+ * Records begin at multiples of 8. rest: zeros, or, when `used` is 1 and not 0, what the file held
+ * as an earlier segment.
  *
  * A position is a place in the whole journal: a segment's `base` plus the offset in it; the next
  * segment's base is this one's plus its capacity.
@@ -68,6 +69,7 @@ typedef struct header {
     uint64_t last_index, last_term, last_time_ms; /* of the log when the segment was begun */
     uint64_t first_sequence;                      /* the oldest segment that was needed then */
     uint64_t term, vote;                          /* hard state then */
+    uint64_t used;                                /* 1: the file was a segment before */
     uint64_t checksum;
 } header_t;
 

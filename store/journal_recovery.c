@@ -20,6 +20,12 @@
  * last COMPACT or RESET needs, a SEAL whose next segment is not there, a file that is not as long
  * as its header says, a record that continues the chain but not the log.
  *
+ * A file that was a segment before (journal_segment.c) holds whole records of then. They continue
+ * no chain, as each segment's begins with its own header, and vouch for nothing that is still
+ * needed, as what they call synced lies before the log. So they need no special treatment, but that
+ * what stands behind the end of such a segment is no sign of a torn write, and an old header none
+ * of damage.
+ *
  * Cutting: the rest of the segment is zeroed and synced, then later segments are removed, so that
  * nothing behind the end can ever continue the chain that is written from there. What is found
  * whole but is not vouched for by a later record is written once more and synced before it counts
@@ -225,6 +231,8 @@ static int header_take(recovery_t *self, size_t i, segment_t *segment) {
             return corrupt(self, segment->sequence, 0, "the header is damaged");
         return 1;
     }
+    if (i > 0 && header.sequence < journal->first_sequence)
+        return 1; /* the file of a segment that was dropped, not begun anew */
     if (header.capacity != self->size)
         return corrupt(self, segment->sequence, self->size,
                        "the file does not have the size that its header says");
@@ -247,6 +255,7 @@ static int header_take(recovery_t *self, size_t i, segment_t *segment) {
     segment->base = header.base;
     segment->capacity = header.capacity;
     segment->end = HEADER_BYTES;
+    segment->used = header.used != 0;
     journal->chain = header.checksum;
     if (header.durable > self->vouched)
         self->vouched = header.durable;
@@ -432,7 +441,7 @@ static int tail_cut(recovery_t *self, size_t walked, uint64_t zero_to, bool writ
     }
     for (size_t i = self->count; rc == 0 && i > walked; i--)
         rc = segment_remove(journal, self->sequences[i - 1]);
-    if (rc == 0 && (zero_to > last->end || written))
+    if (rc == 0 && (zero_to > last->end || written) && !last->used)
         explain(self,
                 "%s/%016" PRIx64 ".seg: cut a torn tail of %" PRIu64 " bytes at offset %" PRIu64
                 " and %zu segments after it: %s",

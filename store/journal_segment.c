@@ -1,11 +1,12 @@
 /* journal_segment.c: the files of the journal: making, reserving, wiping and removing them.
  *
  * Owns: names. `<16 hex digits>.seg` is a segment, `spare` a prepared one without a name yet,
- * `*.tmp` one being filled. Must not know: records.
+ * `used.N` one that is not needed any more, `*.tmp` one being filled. Must not know: records.
  *
  * Invariants
  *  1. A file under a segment's name or under `spare` was zero-filled to its whole size and synced
- * before it got that name, and a segment's name is durable before a byte is written to it.
+ * before it got that name, or was a segment before; and a segment's name is durable before a byte
+ * is written to it.
  *  2. Segments are made in ascending order and removed from either end one by one, each step
  * durable, so a gap in the sequence is never the trace of a crash.
  */
@@ -18,6 +19,7 @@
 #include "store/journal_internal.h"
 
 #define SPARE_NAME "spare"
+#define USED_PREFIX "used."
 #define TEMPORARY_SUFFIX ".tmp"
 /* Longer names are nobody's here. */
 #define NAME_BYTES 64u
@@ -47,13 +49,25 @@ void segment_path(const journal_t *self, uint64_t sequence, char *out) {
     path_join(self->directory, name, out);
 }
 
-/* Gives the file for a segment its name: the spare when it has the size, else a new one. */
-static int segment_place(journal_t *self, uint64_t sequence, uint64_t capacity, const char *path) {
+static void used_path(const journal_t *self, unsigned number, char *out) {
+    char name[NAME_BYTES];
+    (void) snprintf(name, sizeof name, USED_PREFIX "%u", number);
+    path_join(self->directory, name, out);
+}
+
+/* Gives the file for a segment its name: an earlier segment's or the spare when it has the size,
+ * else a new one. */
+static int segment_place(journal_t *self, uint64_t sequence, uint64_t capacity, const char *path,
+                         bool *used) {
     char from[LIMIT_PATH_BYTES];
     const fs_t *fs = &self->fs;
-    bool use_spare = self->spare && capacity == self->segment_bytes;
+    bool usual = capacity == self->segment_bytes;
+    *used = usual && self->used > 0;
+    bool use_spare = usual && !*used && self->spare;
     int rc = 0;
-    if (use_spare) {
+    if (*used) {
+        used_path(self, self->used, from);
+    } else if (use_spare) {
         path_join(self->directory, SPARE_NAME, from);
     } else {
         char name[NAME_BYTES];
@@ -68,6 +82,8 @@ static int segment_place(journal_t *self, uint64_t sequence, uint64_t capacity, 
         rc = fs->rename(fs->self, from, path);
     if (rc == 0 && use_spare)
         self->spare = false;
+    if (rc == 0 && *used)
+        self->used--;
     if (rc == 0)
         rc = fs->sync_dir(fs->self, self->directory);
     return rc;
@@ -81,7 +97,7 @@ int segment_make(journal_t *self, uint64_t sequence, uint64_t base, uint64_t cap
         return DRAX_ENOMEM;
     char path[LIMIT_PATH_BYTES];
     segment_path(self, sequence, path);
-    int rc = segment_place(self, sequence, capacity, path);
+    int rc = segment_place(self, sequence, capacity, path, &segment->used);
     if (rc == 0)
         rc = self->fs.open(self->fs.self, path, false, &segment->file);
     if (rc != 0) {
@@ -115,6 +131,39 @@ int segment_remove(const journal_t *self, uint64_t sequence) {
     return rc == 0 ? self->fs.sync_dir(self->fs.self, self->directory) : rc;
 }
 
+/* On a full disk its space may be what others wait for. */
+static bool segment_reusable(const journal_t *self, const segment_t *segment) {
+    return segment->capacity == self->segment_bytes && self->used < JOURNAL_USED_MAX &&
+           !self->full && segment->first <= segment->last &&
+           segment->last - segment->first < JOURNAL_REUSE_ENTRIES;
+}
+
+int segment_retire(journal_t *self, const segment_t *segment) {
+    char from[LIMIT_PATH_BYTES], to[LIMIT_PATH_BYTES];
+    if (!segment_reusable(self, segment))
+        return segment_remove(self, segment->sequence);
+    segment_path(self, segment->sequence, from);
+    used_path(self, self->used + 1, to);
+    int rc = self->fs.rename(self->fs.self, from, to);
+    if (rc == DRAX_ENOSPC)
+        return segment_remove(self, segment->sequence);
+    if (rc == 0)
+        self->used++;
+    return rc == 0 ? self->fs.sync_dir(self->fs.self, self->directory) : rc;
+}
+
+int journal_used_release(journal_t *self) {
+    char path[LIMIT_PATH_BYTES];
+    int rc = self->dead ? DRAX_EIO : 0;
+    while (rc == 0 && self->used > 0) {
+        used_path(self, self->used, path);
+        rc = self->fs.remove(self->fs.self, path);
+        if (rc == 0)
+            self->used--;
+    }
+    return rc;
+}
+
 int segment_zero(const journal_t *self, fs_file_t *file, uint64_t from, uint64_t to) {
     return file_zero(&self->fs, file, from, to);
 }
@@ -136,13 +185,15 @@ int segments_grow(journal_t *self, size_t more) {
 
 /* ---- leftovers ---- */
 
-/* Finds one half-made file at a time: a directory must not change while it is listed. */
-static int temporary_visit(void *hint, const char *name) {
+/* Finds one half-made or used file at a time: a directory must not change while it is listed. */
+static int leftover_visit(void *hint, const char *name) {
     char *found = hint;
     size_t length = strlen(name);
-    size_t suffix = strlen(TEMPORARY_SUFFIX);
-    if (length <= suffix || length >= NAME_BYTES ||
-        strcmp(name + length - suffix, TEMPORARY_SUFFIX) != 0)
+    size_t suffix = strlen(TEMPORARY_SUFFIX), prefix = strlen(USED_PREFIX);
+    bool temporary = length > suffix && length < NAME_BYTES &&
+                     strcmp(name + length - suffix, TEMPORARY_SUFFIX) == 0;
+    bool used = length == prefix + 1 && strncmp(name, USED_PREFIX, prefix) == 0;
+    if (!temporary && !used)
         return 0;
     memcpy(found, name, length + 1);
     return 1;
@@ -169,7 +220,7 @@ static int spare_tidy(journal_t *self) {
 int segments_tidy(journal_t *self) {
     for (;;) {
         char name[NAME_BYTES];
-        int rc = self->fs.list(self->fs.self, self->directory, temporary_visit, name);
+        int rc = self->fs.list(self->fs.self, self->directory, leftover_visit, name);
         if (rc < 0)
             return rc;
         if (rc == 0)
@@ -185,7 +236,7 @@ int segments_tidy(journal_t *self) {
 /* ---- reservation ---- */
 
 journal_reserve_t *journal_reserve_begin(journal_t *self) {
-    if (self->spare || self->reserving || self->dead)
+    if (self->spare || self->used > 0 || self->reserving || self->dead)
         return NULL;
     journal_reserve_t *job = calloc(1, sizeof *job);
     if (!job)
@@ -222,7 +273,7 @@ int journal_reserve_end(journal_t *self, journal_reserve_t **job) {
 }
 
 bool journal_no_space(const journal_t *self) {
-    return self->full && !self->spare;
+    return self->full && !self->spare && self->used == 0;
 }
 
 /* ---- files ---- */

@@ -13,10 +13,12 @@
 
 #include "broker/error.h"
 #include "store/journal.h"
+#include "store/journal_internal.h"
 #include "tests/support/fs_faulty.h"
 #include "tests/unit/journal_model.h"
 
 #define SEGMENT 4096u
+#define ALIKE_BYTES 200u
 
 typedef struct bench {
     fs_faulty_t *disk;
@@ -380,6 +382,112 @@ static void test_full_with_a_spare(void **state) {
 }
 
 /* Segments no smaller than what they must hold, no directory whose files' paths would not fit. */
+/* ---- segments that are written over ---- */
+
+static unsigned used_files(bench_t *self) {
+    unsigned count = 0;
+    char path[32];
+    for (unsigned number = 1; number < 10; number++) {
+        (void) snprintf(path, sizeof path, "j/used.%u", number);
+        count += fs_faulty_size(self->disk, path) == (int64_t) self->segment_bytes;
+    }
+    return count;
+}
+
+static void test_used_are_removed_at_the_start(void **state) {
+    bench_t *self = *state;
+    append(self, 1, 200, 1);
+    model_compact(&self->model, 200);
+    assert_int_equal(journal_compact(self->journal, 200), 0);
+    assert_true(used_files(self) > 0);
+    bench_reopen(self);
+    assert_int_equal(used_files(self), 0);
+}
+
+/* `count` entries of one size, so that those of an earlier segment end where later ones do. */
+static void append_alike(bench_t *self, uint64_t first, unsigned count) {
+    entries_t entries = {0};
+    for (uint64_t index = first; index < first + count; index++) {
+        entry_t entry = {.index = index, .term = 1, .kind = ENTRY_BLOCK};
+        entry.payload = payload_new(ALIKE_BYTES);
+        assert_non_null(entry.payload);
+        memset(payload_bytes(entry.payload), (int) index, ALIKE_BYTES);
+        assert_int_equal(entries_push(&entries, &entry), 0);
+        entry_clear(&entry);
+    }
+    assert_int_equal(journal_append(self->journal, false, 0, 0, entries.items, entries.count), 0);
+    assert_int_equal(journal_sync(self->journal), 0);
+    entries_clear(&entries);
+}
+
+static void test_used(void **state) {
+    bench_t *self = *state;
+    uint64_t last = 0;
+    while (segment_files(self) < JOURNAL_USED_MAX + 3)
+        append_alike(self, ++last, 1);
+    assert_int_equal(journal_compact(self->journal, last), 0);
+    assert_int_equal(segment_files(self), 1);
+    assert_int_equal(used_files(self), JOURNAL_USED_MAX);
+    assert_null(journal_reserve_begin(self->journal)); /* they are as good as a spare */
+    fs_faulty_limit(self->disk, fs_faulty_used(self->disk));
+    while (used_files(self) > 1)
+        append_alike(self, ++last, 1);
+    assert_false(journal_no_space(self->journal));
+    assert_int_equal(journal_used_release(self->journal), 0);
+    assert_int_equal(used_files(self), 0);
+    fs_faulty_limit(self->disk, 0);
+    reserve(self, 0);
+    journal_close(&self->journal);
+    bench_open(self);
+    assert_string_equal(self->detail, "");
+    assert_int_equal(journal_last_index(self->journal), last);
+}
+
+/* Right behind the last record stands a whole one of the segment that the file was before. */
+static void test_old_records_are_not_taken_for_new(void **state) {
+    bench_t *self = *state;
+    uint64_t last = 0;
+    while (segment_files(self) < 3)
+        append_alike(self, ++last, 1);
+    unsigned segments = 3;
+    assert_int_equal(journal_compact(self->journal, last), 0);
+    assert_true(used_files(self) > 0);
+    char path[64] = "";
+    for (unsigned used = used_files(self); used_files(self) == used; segments++) {
+        (void) snprintf(path, sizeof path, "j/%016x.seg", segments + 1);
+        while (fs_faulty_size(self->disk, path) < 0)
+            append_alike(self, ++last, 1);
+    }
+    append_alike(self, ++last, 2);
+    last++;
+    uint64_t end = HEADER_BYTES + 3 * record_size(ALIKE_BYTES);
+    assert_int_equal(fs_faulty_byte(self->disk, path, end), ALIKE_BYTES); /* its length */
+    assert_int_equal(fs_faulty_byte(self->disk, path, end + 4), RECORD_ENTRY);
+    journal_close(&self->journal);
+    bench_open(self);
+    assert_string_equal(self->detail, ""); /* nothing was torn */
+    assert_int_equal(journal_last_index(self->journal), last);
+    assert_int_equal(fs_faulty_byte(self->disk, path, end), 0);
+    append_alike(self, last + 1, 1);
+    journal_close(&self->journal);
+    bench_open(self);
+    assert_int_equal(journal_last_index(self->journal), last + 1);
+}
+
+/* Many small entries: zeros are cheaper than space. */
+static void test_small_entries_leave_no_used_files(void **state) {
+    bench_t *self = *state;
+    journal_close(&self->journal);
+    self->segment_bytes = 64 * SEGMENT;
+    bench_open(self);
+    uint64_t last = 0;
+    while (segment_files(self) < 4)
+        append_alike(self, ++last, 1);
+    assert_int_equal(journal_compact(self->journal, last), 0);
+    assert_int_equal(segment_files(self), 1);
+    assert_int_equal(used_files(self), 0);
+}
+
 static void test_options(void **state) {
     bench_t *self = *state;
     journal_close(&self->journal);
@@ -491,6 +599,10 @@ int main(void) {
         CASE(test_reserve),
         CASE(test_leftovers),
         CASE(test_full_with_a_spare),
+        CASE(test_used),
+        CASE(test_used_are_removed_at_the_start),
+        CASE(test_old_records_are_not_taken_for_new),
+        CASE(test_small_entries_leave_no_used_files),
         CASE(test_options),
         CASE(test_many_segments),
         CASE(test_segment_size_changes),
