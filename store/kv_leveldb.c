@@ -25,15 +25,14 @@
 #include <leveldb/c.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "broker/error.h"
 #include "broker/limits.h"
 #include "store/large.h"
+#include "store/table_pages.h"
 
 /* In the database's directory, where LevelDB minds only names of its own. */
 #define LARGE_NAME "large"
@@ -41,8 +40,8 @@
 #define WRITE_BUFFER_BYTES (16u << 20)
 #define TABLE_BYTES (8u << 20)
 #define BLOOM_BITS 10
-#define OPEN_FILES 1000
-/* Pages of mapped tables are given back this often, at a flush. */
+#define OPEN_FILES (2 * TABLE_PAGES_TABLES + 10)
+/* Memory is given back this often, at a flush. */
 #define RELEASE_SECONDS 1
 
 typedef struct store {
@@ -57,7 +56,8 @@ typedef struct store {
     leveldb_t *db;              /* NULL when that failed; guarded by `lock` */
     pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
     bool write_failed;          /* so the database must be opened again */
-    time_t released;            /* when pages were last given back; guarded by `write_lock` */
+    table_pages_t pages;        /* guarded by `write_lock` */
+    time_t released;            /* when memory was last given back; guarded by `write_lock` */
     large_t *large;             /* it also keeps the list of open iterators and snapshots */
 } store_t;
 
@@ -131,6 +131,7 @@ static void store_close(kv_t *kv) {
     leveldb_writeoptions_destroy(self->sync_options);
     pthread_rwlock_destroy(&self->lock);
     pthread_mutex_destroy(&self->write_lock);
+    table_pages_free(&self->pages);
     free(self->directory);
     free(self);
 }
@@ -400,26 +401,14 @@ static void batch_settle(batch_ops_t *self) {
         large_reclaim(large);
 }
 
-/* LevelDB maps its tables, and every page it has read stays with the process: hundreds of megabytes
- * for a million keys. The kernel keeps them as file cache anyway, so they are given back now and
- * then; what is used again comes back with a minor fault. (Fewer open tables would also bound them,
- * at three times the CPU a put among a million keys.) */
-static void pages_release(store_t *self) {
+/* What reads and flushes left behind goes back to the system now and then. */
+static void memory_release(store_t *self) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - self->released < RELEASE_SECONDS)
         return;
     self->released = now.tv_sec;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    if (!maps)
-        return;
-    char line[8192];
-    while (fgets(line, sizeof line, maps)) {
-        unsigned long begin, end;
-        if (strstr(line, ".ldb\n") && sscanf(line, "%lx-%lx r--s", &begin, &end) == 2)
-            (void) madvise((void *) begin, end - begin, MADV_DONTNEED); /* at worst they stay */
-    }
-    fclose(maps);
+    table_pages_release(&self->pages, self->db, self->directory);
     (void) malloc_trim(0); /* what earlier flushes took: write buffers and batches */
 }
 
@@ -456,7 +445,7 @@ static int store_write(kv_t *kv, kv_batch_t *kv_batch, bool sync) {
         rc = batch_write(self, batch, sync);
     batch_spend(batch);
     if (rc == 0)
-        pages_release(self);
+        memory_release(self);
     pthread_mutex_unlock(&self->write_lock);
     return rc;
 }
