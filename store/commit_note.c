@@ -9,9 +9,8 @@
 
 #include <stdlib.h>
 
-#include <xxhash.h>
-
 #include "broker/error.h"
+#include "store/hash.h"
 
 #define NOTES 2u
 

@@ -1,8 +1,8 @@
 /* journal_record.c: encodes and checks the layout that journal_record.h states. Pure functions. */
 #include "store/journal_record.h"
+#include "store/hash.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #define HEAD_HASHED_BYTES 48u
 #define HEAD_CHECK_OFFSET 6u

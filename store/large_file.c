@@ -12,10 +12,10 @@
 #include "store/large_file.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "broker/error.h"
 #include "broker/limits.h"
+#include "store/hash.h"
 #include "store/kv.h"
 #include "store/record.h"
 

@@ -2,8 +2,8 @@
 #include "store/record.h"
 
 #include <assert.h>
-#include <xxhash.h>
 
+#include "store/hash.h"
 #include "store/varint.h"
 
 #define LOCKED_BIT (1ull << 63)

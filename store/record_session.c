@@ -1,6 +1,6 @@
 /* record_session.c: the records of exactly once: see record.h for the grammar. */
-#include <xxhash.h>
 
+#include "store/hash.h"
 #include "store/record.h"
 #include "store/varint.h"
 

@@ -18,9 +18,9 @@
 #include "store/state_internal.h"
 
 #include <assert.h>
-#include <xxhash.h>
 
 #include "broker/error.h"
+#include "store/hash.h"
 
 #define STEP_MS 60000u
 #define OTHER_REQUEST_TEXT "this client used this seq for another request"

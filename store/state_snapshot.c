@@ -15,9 +15,9 @@
 #include "store/state_snapshot.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "broker/error.h"
+#include "store/hash.h"
 #include "store/state_internal.h"
 
 struct state_snapshot {
