@@ -79,7 +79,7 @@ int merge_next(merge_t *self) {
     return pair_find(self);
 }
 
-int merge_open(merge_t *self, const overlay_t *overlay, const overlay_t *frozen, kv_t *kv) {
+int merge_open(merge_t *self, overlay_t *overlay, overlay_t *frozen, kv_t *kv) {
     *self = (merge_t){.layers = {overlay, frozen}};
     self->kv = kv_iterator_new(kv, NULL);
     return self->kv ? 0 : DRAX_ENOMEM;

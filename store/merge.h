@@ -1,8 +1,9 @@
 /* merge.h: one ordered walk over overlay, frozen overlay and kv store, in either direction.
  *
  * Owns: a kv iterator and two places in overlays. A key that several layers know is taken from the
- * first of them; tombstones hide what lies below. While a walk is open the active overlay must not
- * change. The frozen one and kv may be merged by a flush meanwhile: the answers stay the same.
+ * first of them; tombstones hide what lies below. A walk is complete among the keys that begin with
+ * the same byte as the one sought (overlay.h). While it is open the active overlay must not change.
+ * The frozen one and kv may be merged by a flush meanwhile: the answers stay the same.
  */
 #ifndef DRAX_STORE_MERGE_H
 #define DRAX_STORE_MERGE_H
@@ -12,8 +13,8 @@
 #define MERGE_LAYERS 2
 
 typedef struct merge {
-    const overlay_t *layers[MERGE_LAYERS]; /* newest first; NULL: none */
-    overlay_node_t *nodes[MERGE_LAYERS];   /* where each layer stands; NULL: at its end */
+    overlay_t *layers[MERGE_LAYERS];     /* newest first; NULL: none */
+    overlay_node_t *nodes[MERGE_LAYERS]; /* where each layer stands; NULL: at its end */
     kv_iterator_t *kv;
     bool reverse;
     bool valid;
@@ -21,7 +22,7 @@ typedef struct merge {
 } merge_t;
 
 /* DRAX_ENOMEM. The walk stands nowhere at first. */
-int merge_open(merge_t *self, const overlay_t *overlay, const overlay_t *frozen, kv_t *kv);
+int merge_open(merge_t *self, overlay_t *overlay, overlay_t *frozen, kv_t *kv);
 void merge_close(merge_t *self);
 
 /* Each returns 0, with `valid` telling whether there is a pair, or the error of the kv store. */

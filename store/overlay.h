@@ -1,8 +1,8 @@
 /* overlay.h: what was changed since the last flush, as an ordered map in memory.
  *
  * Owns: nodes, each a key with its new value or a tombstone, and the count of their bytes. Knows
- * the order of keys (kv.h), not what they mean. One thread changes it; once it is frozen nobody
- * does, and any thread may read it.
+ * the order of keys (kv.h), not what they mean. One thread changes it, searches and walks it; once
+ * nobody changes it any more (it is frozen), another may read what overlay_sorted gives.
  */
 #ifndef DRAX_STORE_OVERLAY_H
 #define DRAX_STORE_OVERLAY_H
@@ -18,7 +18,7 @@ size_t overlay_bytes(const overlay_t *self); /* memory in use, about */
 size_t overlay_count(const overlay_t *self);
 
 /* The node of `key`, which may be a tombstone; NULL when the overlay says nothing about it. */
-overlay_node_t *overlay_find(const overlay_t *self, slice_t key);
+overlay_node_t *overlay_find(overlay_t *self, slice_t key);
 /* Makes room for a value of `size` bytes under `key` and returns it, to be filled; NULL when out of
  * memory, and nothing has changed. `node` is what overlay_find says of `key`, so that a caller who
  * knows already does not search twice. The node, and slices into its value, are void afterwards;
@@ -38,11 +38,21 @@ slice_t overlay_node_key(const overlay_node_t *self);
 slice_t overlay_node_value(const overlay_node_t *self);
 bool overlay_node_deleted(const overlay_node_t *self);
 
-/* In order; NULL at the end. */
-overlay_node_t *overlay_first(const overlay_t *self);
-overlay_node_t *overlay_seek(const overlay_t *self, slice_t key);        /* first >= key */
-overlay_node_t *overlay_seek_before(const overlay_t *self, slice_t key); /* last < key */
+/* In order, NULL at the end. A walk is complete among the keys that begin with the same byte as the
+ * one sought (before a key: or with the byte before it), and may leave out others beyond them. The
+ * first walk after changes takes O(log n) for each new key. */
+overlay_node_t *overlay_seek(overlay_t *self, slice_t key);        /* first >= key */
+overlay_node_t *overlay_seek_before(overlay_t *self, slice_t key); /* last < key */
 overlay_node_t *overlay_next(overlay_node_t *node);
 overlay_node_t *overlay_prev(overlay_node_t *node);
+
+typedef struct overlay_sorted {
+    uint64_t chunk; /* of the sorting */
+    overlay_node_t *node;
+} overlay_sorted_t;
+
+/* All nodes in order, overlay_count of them, in memory for the caller to free. NULL: out of memory.
+ */
+overlay_sorted_t *overlay_sorted(const overlay_t *self);
 
 #endif

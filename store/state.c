@@ -114,15 +114,20 @@ int state_freeze(state_t *self) {
 
 int state_flush_write(state_t *self) {
     assert(self->flushing);
-    kv_batch_t *batch = kv_batch_new(self->kv);
-    if (!batch)
+    overlay_sorted_t *nodes = overlay_sorted(self->frozen);
+    kv_batch_t *batch = nodes ? kv_batch_new(self->kv) : NULL;
+    if (!batch) {
+        free(nodes);
         return DRAX_ENOMEM;
-    for (overlay_node_t *node = overlay_first(self->frozen); node; node = overlay_next(node)) {
+    }
+    for (size_t i = 0; i < overlay_count(self->frozen); i++) {
+        const overlay_node_t *node = nodes[i].node;
         if (overlay_node_deleted(node))
             kv_batch_delete(batch, overlay_node_key(node));
         else
             kv_batch_put(batch, overlay_node_key(node), overlay_node_value(node));
     }
+    free(nodes);
     kv_batch_put(batch, meta_key, (slice_t){self->frozen_meta.data, self->frozen_meta.size});
     int rc = kv_write(self->kv, batch, true);
     kv_batch_destroy(&batch);

@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 #include "broker/error.h"
@@ -168,12 +170,16 @@ static void walks_assert(const world_t *world, size_t from) {
 /* What a flush does while a walk is open: kv then holds what the frozen overlay holds. */
 static void frozen_flush(world_t *world) {
     kv_batch_t *batch = kv_batch_new(world->kv);
-    for (overlay_node_t *node = overlay_first(world->frozen); node; node = overlay_next(node)) {
+    overlay_sorted_t *nodes = overlay_sorted(world->frozen);
+    assert_non_null(nodes);
+    for (size_t i = 0; i < overlay_count(world->frozen); i++) {
+        const overlay_node_t *node = nodes[i].node;
         if (overlay_node_deleted(node))
             kv_batch_delete(batch, overlay_node_key(node));
         else
             kv_batch_put(batch, overlay_node_key(node), overlay_node_value(node));
     }
+    free(nodes);
     assert_int_equal(kv_write(world->kv, batch, false), 0);
     kv_batch_destroy(&batch);
 }
@@ -215,7 +221,7 @@ static void merge_tells_errors(void **unused) {
         long allowed = calls, steps = 0;
         merge_t walk;
         assert_int_equal(merge_open(&walk, overlay, NULL, kv), 0);
-        int rc = merge_seek(&walk, slice("a"));
+        int rc = merge_seek(&walk, slice("k"));
         for (; rc == 0 && walk.valid; rc = merge_next(&walk))
             steps++;
         assert_int_equal(rc, DRAX_EIO); /* never a walk that ends early without a word */
@@ -228,11 +234,12 @@ static void merge_tells_errors(void **unused) {
     kv_close(&kv);
 }
 
-/* Everything in the overlay, one line a key. */
-static void overlay_text(const overlay_t *overlay, char *out, size_t size) {
+/* Everything in the overlay; all keys begin with k. */
+static void overlay_text(overlay_t *overlay, char *out, size_t size) {
     size_t at = 0;
     out[0] = 0;
-    for (overlay_node_t *node = overlay_first(overlay); node; node = overlay_next(node)) {
+    for (overlay_node_t *node = overlay_seek(overlay, slice("k")); node;
+         node = overlay_next(node)) {
         slice_t key = overlay_node_key(node), value = overlay_node_value(node);
         at +=
             (size_t) snprintf(out + at, size - at, "%.*s=%s%.*s;", (int) key.size, key.data,
@@ -296,11 +303,162 @@ static void rollback_restores_all(void **unused) {
     overlay_destroy(&twin);
 }
 
+/* ---- the order ---- */
+
+#define WALKED 600u
+
+typedef struct model {
+    uint8_t keys[WALKED][24];
+    size_t sizes[WALKED];
+    bool there[WALKED], kept[WALKED]; /* kept: when a change began that may be taken back */
+} model_t;
+
+static slice_t model_key(const model_t *self, size_t i) {
+    return (slice_t){self->keys[i], self->sizes[i]};
+}
+
+static int model_compare(const void *a, const void *b) {
+    const uint8_t *x = a, *y = b;
+    return kv_key_compare((slice_t){x + 1, x[0]}, (slice_t){y + 1, y[0]});
+}
+
+/* Different keys in order, made of few different bytes, so that many begin alike, or another. */
+static void model_make(model_t *self, uint64_t *seed) {
+    static const uint8_t bytes[] = {0, 0, 0, 1, 'k', 0xff};
+    uint8_t made[WALKED][24];
+    for (size_t i = 0; i < WALKED; i++) {
+        memset(made[i], 0, sizeof made[i]);
+        made[i][0] = (uint8_t) (1 + random_next(seed) % 23);
+        for (size_t j = 1; j <= made[i][0]; j++)
+            made[i][j] = bytes[random_next(seed) % sizeof bytes];
+        for (size_t j = 0; j < i; j++)
+            if (model_compare(made[i], made[j]) == 0)
+                i--, j = WALKED; /* once more */
+    }
+    qsort(made, WALKED, sizeof made[0], model_compare);
+    memset(self, 0, sizeof *self);
+    for (size_t i = 0; i < WALKED; i++) {
+        self->sizes[i] = made[i][0];
+        memcpy(self->keys[i], made[i] + 1, made[i][0]);
+    }
+}
+
+static bool model_alike(const model_t *self, size_t a, size_t b) {
+    return self->keys[a][0] == self->keys[b][0];
+}
+
+/* From key `i` on in one direction, as far as keys begin with its first byte. */
+static void walk_matches_model(const model_t *model, overlay_t *overlay, size_t i, bool up) {
+    overlay_node_t *node = up ? overlay_seek(overlay, model_key(model, i))
+                              : overlay_seek_before(overlay, model_key(model, i));
+    for (size_t at = up ? i : i - 1; at < WALKED && model_alike(model, at, i);
+         at = up ? at + 1 : at - 1) {
+        if (!model->there[at])
+            continue;
+        assert_non_null(node);
+        assert_int_equal(kv_key_compare(overlay_node_key(node), model_key(model, at)), 0);
+        node = up ? overlay_next(node) : overlay_prev(node);
+    }
+}
+
+static void sorted_matches_model(const model_t *model, const overlay_t *overlay) {
+    overlay_sorted_t *nodes = overlay_sorted(overlay);
+    size_t count = 0;
+    assert_non_null(nodes);
+    for (size_t i = 0; i < WALKED; i++) {
+        if (!model->there[i])
+            continue;
+        assert_true(count < overlay_count(overlay));
+        slice_t key = overlay_node_key(nodes[count++].node);
+        assert_int_equal(kv_key_compare(key, model_key(model, i)), 0);
+    }
+    assert_int_equal(count, overlay_count(overlay));
+    free(nodes);
+}
+
+/* Walks and the sorted whole are right whatever came between them. */
+static void order_matches_model(void **unused) {
+    (void) unused;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        uint64_t random = seed;
+        model_t model;
+        overlay_t *overlay = overlay_new();
+        model_make(&model, &random);
+        for (int round = 0; round < 40; round++) {
+            bool recording = random_next(&random) % 2, keep = random_next(&random) % 2;
+            memcpy(model.kept, model.there, sizeof model.there);
+            if (recording)
+                overlay_begin(overlay);
+            for (size_t changes = random_next(&random) % 400; changes; changes--) {
+                size_t i = random_next(&random) % WALKED;
+                overlay_set(overlay, model_key(&model, i), slice("value"));
+                model.there[i] = true;
+                if (random_next(&random) % 20 == 0)
+                    walk_matches_model(&model, overlay, i, random_next(&random) % 2);
+            }
+            if (recording && keep)
+                overlay_commit(overlay);
+            else if (recording)
+                overlay_rollback(overlay);
+            if (recording && !keep)
+                memcpy(model.there, model.kept, sizeof model.there);
+            walk_matches_model(&model, overlay, random_next(&random) % WALKED, true);
+            walk_matches_model(&model, overlay, random_next(&random) % WALKED, false);
+            sorted_matches_model(&model, overlay);
+        }
+        overlay_destroy(&overlay);
+    }
+}
+
+/* The end of all keys that begin with a byte is the next byte. */
+static void walk_back_from_the_next_byte(void **unused) {
+    (void) unused;
+    overlay_t *overlay = overlay_new();
+    overlay_set(overlay, slice("k1"), slice("1"));
+    overlay_set(overlay, slice("k2"), slice("2"));
+    overlay_node_t *node = overlay_seek_before(overlay, slice("l"));
+    assert_non_null(node);
+    assert_int_equal(kv_key_compare(overlay_node_key(node), slice("k2")), 0);
+    assert_non_null(overlay_prev(node));
+    overlay_destroy(&overlay);
+}
+
+/* Processor time of `count` new keys, with a walk after each. */
+static double walked_puts_s(size_t count) {
+    struct timespec begin, end;
+    uint64_t seed = 11;
+    char key[32];
+    overlay_t *overlay = overlay_new();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "k%llu", (unsigned long long) random_next(&seed));
+        overlay_set(overlay, slice(key), slice("value"));
+        assert_non_null(overlay_seek(overlay, slice(key)));
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    overlay_destroy(&overlay);
+    return (double) (end.tv_sec - begin.tv_sec) + (double) (end.tv_nsec - begin.tv_nsec) / 1e9;
+}
+
+/* Ten times as many puts and walks take ten times as long and a little more, not a hundred times.
+ */
+static void walks_between_puts_stay_cheap(void **unused) {
+    (void) unused;
+    double few = walked_puts_s(5000), many = walked_puts_s(50000);
+    assert_true(many < 40 * few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alike_hashes_are_told_apart), cmocka_unit_test(put_replace_delete),
-        cmocka_unit_test(key_borrowed_from_the_node),  cmocka_unit_test(rollback_restores_all),
-        cmocka_unit_test(merge_matches_model),         cmocka_unit_test(merge_tells_errors),
+        cmocka_unit_test(alike_hashes_are_told_apart),
+        cmocka_unit_test(put_replace_delete),
+        cmocka_unit_test(key_borrowed_from_the_node),
+        cmocka_unit_test(rollback_restores_all),
+        cmocka_unit_test(order_matches_model),
+        cmocka_unit_test(walk_back_from_the_next_byte),
+        cmocka_unit_test(walks_between_puts_stay_cheap),
+        cmocka_unit_test(merge_matches_model),
+        cmocka_unit_test(merge_tells_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
