@@ -76,7 +76,7 @@ static void status_changed(raft_actor_t *self) {
 
 static void write_send(raft_actor_t *self, raft_ready_t *ready) {
     message_t out = {.kind = MESSAGE_WRITE};
-    out.write.commit = raft_commit(self->core);
+    out.write.commit = ready->commit_durable;
     out.write.time_ms = raft_time_ms(self->core);
     out.write.leader = raft_role(self->core) == RAFT_LEADER;
     if (ready->write) {

@@ -295,7 +295,8 @@ typedef struct {
 } message_opened_t;
 
 /* WRITE: make durable, in this order: hard state, entries. entries[0].index <= last_index means:
- * truncate from there first. Then apply up to min(commit, durable). */
+ * truncate from there first. Then apply up to min(commit, durable): a leader's `commit` may be ahead
+ * of what is durable here. */
 typedef struct {
     uint64_t seq; /* counts from 1 after each OPEN; 0: tells `commit` alone, and is not answered */
     bool has_hard_state;

@@ -42,10 +42,27 @@ static uint64_t match_of(const progress_t *peer) {
     return peer->match;
 }
 
-/* Only an entry of the leader's own term commits by being counted; earlier ones come with it. */
+/* The index that a majority holds, if this node holds `own`; only an entry of the leader's own term
+ * commits by being counted, earlier ones come with it. */
+static uint64_t counted(const raft_t *self, uint64_t own) {
+    uint64_t index = quorum_value(self, own, match_of);
+    bool commits = index > self->commit && log_term(&self->log, index) == self->term;
+    return commits ? index : self->commit;
+}
+
+/* Nothing can make this untrue: the voters that are counted hold the entries, and this node, which
+ * is one of them or does not count, lets no log without them win its vote. So it stays true when a
+ * new membership counts otherwise. */
+uint64_t commit_reportable(const raft_t *self) {
+    if (self->role != RAFT_LEADER)
+        return self->commit;
+    uint64_t index = counted(self, self->log.offered);
+    return index > self->commit_reported ? index : self->commit_reported;
+}
+
 void leader_commit_advance(raft_t *self) {
-    uint64_t index = quorum_value(self, self->log.durable, match_of);
-    if (index <= self->commit || log_term(&self->log, index) != self->term)
+    uint64_t index = counted(self, self->log.durable);
+    if (index == self->commit)
         return;
     uint64_t before = self->commit;
     raft_commit_to(self, index);

@@ -39,8 +39,11 @@ raft_ready_t *raft_ready(raft_t *self) {
     self->fetch_count = 0;
     ready->snapshot_from = self->snapshot_from;
     self->snapshot_from = 0;
-    ready->commit_advanced = self->commit != self->commit_reported;
-    ready->commit = self->commit_reported = self->commit;
+    uint64_t reported = self->commit_reported;
+    self->commit_reported = commit_reportable(self);
+    ready->commit = self->commit;
+    ready->commit_durable = self->commit_reported;
+    ready->commit_advanced = self->commit_reported > reported;
     ready->status_changed = status_moved(self);
     log_evict(&self->log);
     raft_check(self);
@@ -199,7 +202,11 @@ void raft_written(raft_t *self, uint64_t seq) {
         leader_commit_advance(self);
 }
 
+/* What is gone was applied, so it is committed: storage acts on commit_durable itself, and a leader
+ * that fell before it heard of it has not counted so far. */
 void raft_compacted(raft_t *self, uint64_t first_index) {
+    if (first_index > self->commit + 1 && first_index <= self->log.durable + 1)
+        raft_commit_to(self, first_index - 1);
     if (first_index <= self->commit + 1)
         log_compact(&self->log, first_index);
 }

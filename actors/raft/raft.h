@@ -12,6 +12,7 @@
  *  2. `write` goes to storage as a WRITE with its seq; raft_written(seq) is called once it and all
  *     before it are durable. What depends on a write (votes, granted votes, append results, the
  *     leader's own match) is held inside the core until then: `messages` may always leave at once.
+ *     A leader's `commit_durable` may be acted upon by storage itself, once it has come so far.
  *  3. Time is what raft_tick says, in milliseconds of a monotonic clock: tick at the start of every
  *     turn, before its messages, or what a message sets in motion is dated too early. Randomness is
  *     drawn from the seed in the options. The same events give the same readies.
@@ -164,8 +165,10 @@ typedef struct raft_ready {
     uint64_t term, vote;
     entries_t
         *entries; /* borrowed, as above; the receiver may move them out (then zero the struct) */
-    bool commit_advanced;
+    bool commit_advanced; /* one of the two */
     uint64_t commit;
+    /* Committed as soon as all writes up to this ready's are durable here; at least `commit`. */
+    uint64_t commit_durable;
     raft_read_state_t *reads;
     size_t read_count;
     raft_read_state_t *reads_failed;

@@ -220,7 +220,7 @@ struct raft {
     size_t held_count, held_capacity;
     read_states_t reads_safe, reads_failed;
     uint64_t snapshot_from;
-    uint64_t commit_reported;
+    uint64_t commit_reported; /* the last ready's commit_durable */
     raft_seen_t seen;
     raft_fetch_t fetches[RAFT_PROGRESS_MAX];
     size_t fetch_count;
@@ -284,6 +284,8 @@ void handle_forward(raft_t *self, progress_t *peer, const message_t *message);
 
 /* commit.c */
 void leader_commit_advance(raft_t *self);
+/* What is committed once this node has durably what it was given to write. */
+uint64_t commit_reportable(const raft_t *self);
 /* The value that a majority of the voters has reached; `own` is this node's. */
 uint64_t quorum_value(const raft_t *self, uint64_t own, uint64_t (*value)(const progress_t *));
 void backlog_reset(backlog_t *self);

@@ -3,9 +3,11 @@
  * Owns: the reads that wait at the leader. Must not know: what is read.
  *
  * A read waits until the leader has committed in its own term, so that its commit index covers all
- * that was acknowledged before it. Then reads_flush gives it the commit index and a new heartbeat
- * round, shared by all reads of that ready; when a majority has answered that round, no other
- * leader can have been in office when the read came, and the index is safe.
+ * that was acknowledged before it. Then reads_flush gives it an index and a new heartbeat round,
+ * shared by all reads of that ready; when a majority has answered that round, no other leader can
+ * have been in office when the read came, and the index is safe. It is what was told of commitment:
+ * storage may have acted on commit_durable before this core hears of it. This node's reads wait in
+ * storage until it has; a follower's wait here, as an index is told to it as committed.
  */
 #include <string.h>
 
@@ -51,7 +53,7 @@ void reads_flush(raft_t *self) {
         self->round++;
         for (size_t i = self->read_count; i-- > 0 && self->reads[i].round == 0;) {
             self->reads[i].round = self->round;
-            self->reads[i].index = self->commit;
+            self->reads[i].index = commit_reportable(self);
         }
         heartbeats_send(self);
     }
@@ -80,7 +82,8 @@ void reads_release(raft_t *self) {
     uint64_t round = quorum_value(self, self->round, round_of);
     size_t done = 0;
     while (done < self->read_count && self->reads[done].round != 0 &&
-           self->reads[done].round <= round)
+           self->reads[done].round <= round &&
+           (self->reads[done].from == 0 || self->reads[done].index <= self->commit))
         read_answer(self, &self->reads[done++]);
     self->read_count -= done;
     if (done)

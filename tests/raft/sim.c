@@ -45,8 +45,10 @@ static void write_finish(sim_t *self, sim_node_t *node, sim_write_t *write) {
             if (entries_push(&node->log, &entries->items[i]))
                 abort();
     }
-    if (write->commit > node->may_apply)
+    if (write->commit > node->may_apply) {
+        sim_committed(self, node, write->commit);
         node->may_apply = write->commit;
+    }
     write_clear(write);
 }
 
@@ -416,13 +418,13 @@ static void write_take(sim_t *self, sim_node_t *node, raft_ready_t *ready) {
     memset(entries, 0, sizeof *entries);
 }
 
-static void commit_take(sim_t *self, sim_node_t *node, uint64_t commit) {
-    if (commit > node->commit)
-        node->commit = commit;
-    if (node->write_count) /* the commit index travels behind the writes */
-        node->writes[node->write_count - 1].commit = commit;
-    else if (commit > node->may_apply)
-        node->may_apply = commit;
+static void commit_take(sim_t *self, sim_node_t *node, const raft_ready_t *ready) {
+    if (node->write_count) { /* the commit index travels behind the writes */
+        node->writes[node->write_count - 1].commit = ready->commit_durable;
+    } else if (ready->commit_durable > node->may_apply) {
+        sim_committed(self, node, ready->commit_durable);
+        node->may_apply = ready->commit_durable;
+    }
     node_apply(self, node);
 }
 
@@ -437,10 +439,15 @@ void sim_process(sim_t *self, sim_node_t *node) {
         write_take(self, node, ready);
     for (size_t i = 0; i < ready->message_count; i++)
         message_queue(self, node, &ready->messages[i]);
-    if (ready->commit_advanced) {
+    sim_commit_check(self, node, ready);
+    if (ready->commit > node->commit)
         sim_say(self, "  %llu: commit %llu", U(node->id), U(ready->commit));
-        sim_commit_check(self, node, ready->commit);
-        commit_take(self, node, ready->commit);
+    node->commit = ready->commit;
+    if (ready->commit_advanced) {
+        if (ready->commit_durable > ready->commit)
+            sim_say(self, "  %llu: commit %llu once durable", U(node->id),
+                    U(ready->commit_durable));
+        commit_take(self, node, ready);
     }
     sim_leader_check(self, node);
     sim_reads_check(self, node, ready);

@@ -86,29 +86,44 @@ void sim_message_check(sim_t *self, const sim_node_t *node, const message_t *mes
     }
 }
 
-void sim_commit_check(sim_t *self, const sim_node_t *node, uint64_t commit) {
+/* What `node` wants to commit, and nobody has: an entry of its own term, each on the disks of a
+ * majority, this node's own included or, with `own`, taken for granted. */
+static void majority_check(sim_t *self, const sim_node_t *node, uint64_t commit, bool own) {
     if (commit > self->history_last && sim_view_term(node, commit) != raft_term(node->core))
         sim_violated(self, "%llu counts %llu/%llu of an earlier term", U(node->id), U(commit),
                      U(sim_view_term(node, commit)));
+    const config_t *config = raft_config(node->core);
+    for (uint64_t index = self->history_last + 1; index <= commit; index++) {
+        uint64_t term = sim_view_term(node, index);
+        size_t holders = 0;
+        for (size_t i = 0; i < config->count; i++) {
+            const sim_node_t *member = &self->nodes[config->members[i].id];
+            holders += config->members[i].role == MEMBER_VOTER &&
+                       ((own && member == node) || sim_durable_term(member, index) == term ||
+                        member->first > index + 1);
+        }
+        if (holders <= config_voters(config) / 2)
+            sim_violated(self, "%llu committed %llu/%llu, durable on %zu only", U(node->id),
+                         U(index), U(term), holders);
+    }
+}
+
+void sim_committed(sim_t *self, const sim_node_t *node, uint64_t commit) {
     for (uint64_t index = node->commit + 1; index <= commit; index++) {
         uint64_t term = sim_view_term(node, index);
-        if (index > self->history_last) {
+        if (index > self->history_last)
             sim_history_push(self, term);
-            const config_t *config = raft_config(node->core);
-            size_t holders = 0;
-            for (size_t i = 0; i < config->count; i++) {
-                const sim_node_t *member = &self->nodes[config->members[i].id];
-                holders += config->members[i].role == MEMBER_VOTER &&
-                           (sim_durable_term(member, index) == term || member->first > index + 1);
-            }
-            if (holders <= config_voters(config) / 2)
-                sim_violated(self, "%llu committed %llu/%llu, durable on %zu only", U(node->id),
-                             U(index), U(term), holders);
-        }
         if (index + 1 >= node->first && self->history[index] != term)
             sim_violated(self, "state machine: %llu committed %llu/%llu, others in term %llu",
                          U(node->id), U(index), U(term), U(self->history[index]));
     }
+}
+
+void sim_commit_check(sim_t *self, const sim_node_t *node, const raft_ready_t *ready) {
+    majority_check(self, node, ready->commit, false);
+    sim_committed(self, node, ready->commit);
+    if (ready->commit_advanced) /* what was said before counted by the membership of then */
+        majority_check(self, node, ready->commit_durable, true);
 }
 
 void sim_leader_check(sim_t *self, sim_node_t *node) {

@@ -29,7 +29,9 @@ uint64_t sim_view_term(const sim_node_t *node, uint64_t index);
 void sim_history_push(sim_t *self, uint64_t term);
 void sim_entry_check(sim_t *self, const sim_node_t *node, const entry_t *entry, uint64_t prev_term);
 void sim_message_check(sim_t *self, const sim_node_t *node, const message_t *message);
-void sim_commit_check(sim_t *self, const sim_node_t *node, uint64_t commit);
+void sim_commit_check(sim_t *self, const sim_node_t *node, const raft_ready_t *ready);
+/* `node` goes by it that everything up to `commit` is committed. */
+void sim_committed(sim_t *self, const sim_node_t *node, uint64_t commit);
 void sim_leader_check(sim_t *self, sim_node_t *node);
 void sim_reads_check(sim_t *self, sim_node_t *node, const raft_ready_t *ready);
 

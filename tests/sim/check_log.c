@@ -110,9 +110,8 @@ void check_opened(checks_t *self, unsigned slot, const message_opened_t *opened)
     view->last = opened->last_index;
 }
 
-void check_write(checks_t *self, unsigned slot, const message_write_t *write) {
+static void entries_check(checks_t *self, unsigned slot, const entries_t *entries) {
     slot_checks_t *at = &self->slots[slot];
-    const entries_t *entries = &write->entries;
     if (!entries->count)
         return;
     uint64_t first = entries->items[0].index;
@@ -166,35 +165,33 @@ static void leader_check(checks_t *self, unsigned slot, const raft_t *core) {
 
 /* ---- commitment ---- */
 
+/* `sure` has it, or will have when it counts; 0: nobody. */
 static size_t holders_count(const checks_t *self, const config_t *config, uint64_t index,
-                            uint64_t term) {
+                            uint64_t term, uint64_t sure) {
     size_t holders = 0;
     for (size_t i = 0; i < config->count; i++)
         holders += config->members[i].role == MEMBER_VOTER &&
-                   check_disk_holds(self, config->members[i].id, index, term);
+                   (config->members[i].id == sure ||
+                    check_disk_holds(self, config->members[i].id, index, term));
     return holders;
 }
 
 /* A membership counts from when it is in the log; but the one before it counted for what was
  * committed earlier in the same turn. */
-static bool majority_holds(const checks_t *self, const raft_t *core, uint64_t index,
-                           uint64_t term) {
+static bool majority_holds(const checks_t *self, const raft_t *core, uint64_t index, uint64_t term,
+                           uint64_t sure) {
     const raft_log_t *log = &core->log;
     for (size_t i = log->config_count; i-- > 0 && i + 2 >= log->config_count;) {
         const config_t *config = &log->configs[i];
-        if (holders_count(self, config, index, term) > config_voters(config) / 2)
+        if (holders_count(self, config, index, term, sure) > config_voters(config) / 2)
             return true;
     }
     return false;
 }
 
 /* `index` is committed for the first time. */
-static void entry_choose(checks_t *self, unsigned slot, const raft_t *core, uint64_t index) {
+static void entry_choose(checks_t *self, unsigned slot, uint64_t index) {
     uint64_t term = log_terms_at(&self->slots[slot].view, index);
-    if (!majority_holds(self, core, index, term))
-        world_fail(self->world, "durable before committed",
-                   "slot %u commits %llu/%llu, which no majority of voters has on disk", slot,
-                   U(index), U(term));
     const known_entry_t *known = self->known_slots ? known_slot(self, index, term) : NULL;
     if (!term || !known || !known->hash) {
         world_fail(self->world, "log matching", "slot %u commits %llu/%llu, never seen", slot,
@@ -205,12 +202,21 @@ static void entry_choose(checks_t *self, unsigned slot, const raft_t *core, uint
     replay_entry(self->replay, &known->entry);
 }
 
+static void majority_check(checks_t *self, unsigned slot, const raft_t *core, uint64_t index,
+                           uint64_t sure) {
+    uint64_t term = log_terms_at(&self->slots[slot].view, index);
+    if (!majority_holds(self, core, index, term, sure))
+        world_fail(self->world, "durable before committed",
+                   "slot %u commits %llu/%llu, which no majority of voters has on disk", slot,
+                   U(index), U(term));
+}
+
 /* A leader counts copies for entries of its own term only (dissertation 3.6.2). */
-static void own_term_check(checks_t *self, unsigned slot, const raft_t *core) {
-    uint64_t term = log_terms_at(&self->slots[slot].view, core->commit);
-    if (core->commit > self->chosen.last && term != core->term)
+static void own_term_check(checks_t *self, unsigned slot, const raft_t *core, uint64_t commit) {
+    uint64_t term = log_terms_at(&self->slots[slot].view, commit);
+    if (commit > self->chosen.last && term != core->term)
         world_fail(self->world, "own term committed", "slot %u commits %llu/%llu in term %llu",
-                   slot, U(core->commit), U(term), U(core->term));
+                   slot, U(commit), U(term), U(core->term));
 }
 
 static void commit_check(checks_t *self, unsigned slot, const raft_t *core) {
@@ -221,14 +227,47 @@ static void commit_check(checks_t *self, unsigned slot, const raft_t *core) {
     if (core->commit == at->commit)
         return;
     at->commit = core->commit;
-    own_term_check(self, slot, core);
-    while (self->chosen.last < core->commit && !world_failed(self->world))
-        entry_choose(self, slot, core, self->chosen.last + 1);
+    own_term_check(self, slot, core, core->commit);
+    while (self->chosen.last < core->commit && !world_failed(self->world)) {
+        majority_check(self, slot, core, self->chosen.last + 1, 0);
+        entry_choose(self, slot, self->chosen.last + 1);
+    }
     uint64_t term = log_terms_at(&self->chosen, core->commit);
     if (core->commit >= at->view.base && log_terms_at(&at->view, core->commit) != term)
         world_fail(self->world, "state-machine safety",
                    "slot %u commits %llu/%llu, others have it of term %llu", slot, U(core->commit),
                    U(log_terms_at(&at->view, core->commit)), U(term));
+}
+
+/* A majority must have it as soon as this node has. */
+static void promise_check(checks_t *self, unsigned slot, const message_write_t *write) {
+    slot_checks_t *at = &self->slots[slot];
+    const raft_t *core = world_raft(self->world, slot)->core;
+    if (write->commit <= core->commit)
+        return;
+    own_term_check(self, slot, core, write->commit);
+    for (uint64_t index = self->chosen.last + 1; index <= write->commit; index++)
+        majority_check(self, slot, core, index, at->node);
+    if (write->commit > at->promised)
+        at->promised = write->commit;
+}
+
+void check_write(checks_t *self, unsigned slot, const message_write_t *write) {
+    entries_check(self, slot, &write->entries);
+    promise_check(self, slot, write);
+}
+
+void check_promise_kept(checks_t *self, unsigned slot, uint64_t applied) {
+    const slot_checks_t *at = &self->slots[slot];
+    uint64_t upto = applied < at->promised ? applied : at->promised;
+    while (self->chosen.last < upto && !world_failed(self->world)) {
+        uint64_t index = self->chosen.last + 1, term = log_terms_at(&at->view, index);
+        if (!check_disk_holds(self, at->node, index, term))
+            world_fail(self->world, "durable before committed",
+                       "slot %u applies %llu/%llu, which it has not on disk", slot, U(index),
+                       U(term));
+        entry_choose(self, slot, index);
+    }
 }
 
 void check_raft_turn(checks_t *self, unsigned slot) {
@@ -243,6 +282,7 @@ void check_raft_turn(checks_t *self, unsigned slot) {
         at->core = core;
         at->commit = 0;
         at->led_term = 0;
+        at->promised = 0;
     }
     commit_check(self, slot, actor->core);
     leader_check(self, slot, actor->core);

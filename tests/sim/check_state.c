@@ -54,6 +54,7 @@ void check_state_turn(checks_t *self, unsigned slot) {
         world_fail(self->world, "applied goes forward", "slot %u: %llu after %llu", slot,
                    U(applied), U(at->applied));
     at->applied = applied;
+    check_promise_kept(self, slot, applied);
     if (applied > self->chosen.last) {
         world_fail(self->world, "applied is committed", "slot %u applied %llu, committed %llu",
                    slot, U(applied), U(self->chosen.last));

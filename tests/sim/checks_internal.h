@@ -55,6 +55,7 @@ typedef struct slot_checks {
     uint64_t commit;   /* of the present core */
     uint64_t core;     /* which core that is: life of the actor and cores within it */
     uint64_t led_term; /* the term it leads in, 0 none */
+    uint64_t promised; /* committed once it is durable here: others make up a majority with it */
     /* disk */
     log_terms_t durable;
     uint64_t durable_term, durable_vote;
@@ -105,6 +106,8 @@ struct checks {
 /* ---- check_log.c ---- */
 void check_opened(checks_t *self, unsigned slot, const message_opened_t *opened);
 void check_write(checks_t *self, unsigned slot, const message_write_t *write);
+/* Storage has applied up to `applied`: of its own accord that may be what was promised to it. */
+void check_promise_kept(checks_t *self, unsigned slot, uint64_t applied);
 void check_raft_turn(checks_t *self, unsigned slot);
 void check_log_clear(checks_t *self);
 
