@@ -19,8 +19,8 @@ typedef struct post {
     /* To an actor of this node; fills in sender and boots. Delivered in order and without loss as
      * long as both live; dropped when the neighbour is not there (it says HELLO when it is). */
     void (*local)(void *self, actor_t to, message_t *message);
-    /* To the raft actor of another node: `message->to`. May be lost. */
-    void (*peer)(void *self, message_t *message);
+    /* To the raft actor of another node: `message->to`. False: it did not leave. May be lost. */
+    bool (*peer)(void *self, message_t *message);
     /* From now on these are the peers: connect to each member of either that is not `own`; one that
      * is in both has the address that `config` says. */
     void (*peers)(void *self, uint64_t own, const config_t *config, const config_t *hint);

@@ -143,15 +143,17 @@ static void post_local(void *hint, actor_t to, message_t *message) {
     message_clear(message);
 }
 
-static void post_peer(void *hint, message_t *message) {
+static bool post_peer(void *hint, message_t *message) {
     mail_t *self = hint;
+    bool sent = false;
     for (size_t i = 0; i < self->peer_count; i++) {
         if (self->peers[i]->id == message->to) {
-            (void) link_send(self->peers[i]->outlet, message); /* the network may lose it as well */
+            sent = link_send(self->peers[i]->outlet, message) == 0;
             break;
         }
     }
     message_clear(message);
+    return sent;
 }
 
 static uint64_t post_boot(void *hint, actor_t neighbour) {

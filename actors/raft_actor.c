@@ -23,7 +23,7 @@ void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message) {
     message->to = to;
     message->actor = ACTOR_NONE;
     message->term = self->core ? raft_term(self->core) : 0;
-    self->post->peer(self->post->self, message);
+    (void) self->post->peer(self->post->self, message);
 }
 
 /* ---- status for the neighbours ---- */
@@ -84,6 +84,7 @@ static void write_send(raft_actor_t *self, raft_ready_t *ready) {
         out.write.has_hard_state = ready->has_hard_state;
         out.write.term = ready->term;
         out.write.vote = ready->vote;
+        out.write.ack = ready->ack;
         out.write.entries = *ready->entries;
         memset(ready->entries, 0, sizeof *ready->entries);
     }
@@ -114,6 +115,20 @@ static void pull_ask(raft_actor_t *self, uint64_t now_ms) {
     raft_actor_peer(self, self->pull.from, &out);
 }
 
+/* Storage told the leader already, with the write that this turn heard of. A leader that asks again
+ * is answered again. */
+static bool ack_sent(const raft_actor_t *self, const message_t *message) {
+    const message_ack_t *ack = &self->acked;
+    return message->kind == MESSAGE_APPEND_RESULT && !message->append_result.rejected &&
+           message->to == ack->to && message->from_boot == ack->boot &&
+           message->term == ack->term && message->append_result.index == ack->index;
+}
+
+static void ready_message_send(raft_actor_t *self, message_t *message) {
+    if (!ack_sent(self, message))
+        (void) self->post->peer(self->post->self, message);
+}
+
 /* A majority is this node and half of the others: what is for so many goes before the own write, so
  * that their disks begin no later than the own one, and the rest after it, so that the own one does
  * not wait for them. */
@@ -121,11 +136,12 @@ static void messages_and_write_send(raft_actor_t *self, raft_ready_t *ready) {
     size_t before = raft_config(self->core)->count / 2;
     size_t at = 0;
     for (; at < ready->message_count && at < before; at++)
-        self->post->peer(self->post->self, &ready->messages[at]);
+        ready_message_send(self, &ready->messages[at]);
     if (ready->write || ready->commit_advanced)
         write_send(self, ready);
     for (; at < ready->message_count; at++)
-        self->post->peer(self->post->self, &ready->messages[at]);
+        ready_message_send(self, &ready->messages[at]);
+    self->acked.to = 0;
 }
 
 static void ready_carry_out(raft_actor_t *self, uint64_t now_ms) {
@@ -158,7 +174,7 @@ static void core_drop(raft_actor_t *self) {
     raft_abdicate(self->core);
     raft_ready_t *ready = raft_ready(self->core);
     for (size_t i = 0; i < ready->message_count; i++)
-        self->post->peer(self->post->self, &ready->messages[i]);
+        (void) self->post->peer(self->post->self, &ready->messages[i]);
     raft_destroy(&self->core);
     raft_admin_fail_all(self, DRAX_ETIMEDOUT);
     self->pull = (pull_t){0};
@@ -298,6 +314,8 @@ static void read(raft_actor_t *self, const message_read_t *read) {
 static void written(raft_actor_t *self, const message_written_t *written) {
     if (!self->core)
         return;
+    if (written->ack.to)
+        self->acked = written->ack;
     raft_written(self->core, written->seq);
     raft_compacted(self->core, written->first_index);
     if (written->no_space != self->no_space) {

@@ -56,6 +56,7 @@ struct raft_actor {
     bool no_space;
     uint64_t status_ms; /* when the next status is due */
     uint64_t status_commit;
+    message_ack_t acked; /* by storage, as the last WRITTEN of this turn says; to nobody: none */
     raft_role_t status_role;
     pull_t pull;
     admin_request_t admins[RAFT_ADMIN_MAX];

@@ -401,7 +401,7 @@ static int turn(storage_actor_t *self, uint64_t now_ms) {
     storage_expire_turn(self, now_ms);
     storage_flush_turn(self, now_ms);
     storage_reserve_turn(self, now_ms);
-    if (self->written_changed)
+    if (self->written_changed || (self->written_ms && now_ms >= self->written_ms))
         storage_written_send(self);
     status_turn(self, now_ms);
     return self->fatal;
@@ -432,6 +432,8 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
                                               : self->dirty_ms + self->options.flush_ms);
     if (self->write_blocked)
         at = earlier(at, self->retry_ms);
+    if (self->written_ms)
+        at = earlier(at, self->written_ms);
     if (self->settle_ms)
         at = earlier(at, self->settle_ms);
     else if (self->state && status_news(self))

@@ -39,6 +39,8 @@
 /* A read whose index never came is forgotten; its gateway has given up long before. */
 #define STORAGE_QUERY_MS 10000u
 #define STORAGE_RETRY_MS 250u
+/* So much later raft hears of a write that was acknowledged from here. */
+#define STORAGE_WRITTEN_MS 5u
 #define STORAGE_EXPIRE_RETRY_MS 500u
 #define STORAGE_CLOCK_MS 1000u
 #define STORAGE_STATUS_MS 100u
@@ -140,6 +142,8 @@ struct storage_actor {
     bool opened;                          /* raft sent OPEN */
     write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
+    message_ack_t acked;                 /* the last that left since WRITTEN was sent */
+    uint64_t connected, connected_index; /* to this leader, as the membership of then names it */
     uint64_t commit;
     uint64_t
         settle_index;   /* the journal's end at the start: what may have been applied before it */
@@ -147,7 +151,8 @@ struct storage_actor {
     uint64_t settle_floor; /* but not before this was applied: it was noted */
     bool write_blocked;    /* the first write found no room */
     uint64_t retry_ms;
-    bool written_changed; /* raft is to hear of first_index or no_space */
+    bool written_changed; /* raft is to hear at once: of a write, first_index or no_space */
+    uint64_t written_ms;  /* or until then; 0: of nothing */
     tail_t tail;
 
     uint64_t clock_ms, clock_at_ms; /* cluster time, and when it was told; 0: never */

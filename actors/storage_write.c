@@ -133,14 +133,53 @@ bool storage_no_space(const storage_actor_t *self) {
 
 void storage_written_send(storage_actor_t *self) {
     self->written_changed = false;
+    self->written_ms = 0;
     if (!self->opened)
         return;
     message_t message = {.kind = MESSAGE_WRITTEN,
                          .written = {.seq = self->seq_durable,
                                      .first_index = journal_first_index(self->journal),
                                      .applied = state_applied(self->state),
-                                     .no_space = storage_no_space(self)}};
+                                     .no_space = storage_no_space(self),
+                                     .ack = self->acked}};
+    self->acked.to = 0;
     self->post->local(self->post->self, ACTOR_RAFT, &message);
+}
+
+/* ---- acknowledgements ---- */
+
+/* One connection is enough: to whoever leads. */
+static void leader_connect(storage_actor_t *self, uint64_t leader) {
+    const config_t *config = state_config(self->state);
+    if (self->connected == leader && self->connected_index == config->index)
+        return;
+    const member_t *member = config_member(config, leader);
+    config_t members = {.count = member != NULL};
+    if (member)
+        members.members[0] = *member;
+    self->post->peers(self->post->self, self->identity.node, &members, NULL);
+    self->connected = leader;
+    self->connected_index = config->index;
+}
+
+/* What was waited for is durable: the leader may know. Then raft need not hear of it at once; if
+ * the leader cannot be told from here, raft does it. */
+static void acknowledge(storage_actor_t *self, const message_ack_t *ack, uint64_t now_ms) {
+    leader_connect(self, ack->to);
+    message_t message = {.kind = MESSAGE_APPEND_RESULT,
+                         .from_boot = ack->boot,
+                         .cluster = self->identity.cluster,
+                         .from = self->identity.node,
+                         .to = ack->to,
+                         .term = ack->term,
+                         .append_result = {.index = ack->index}};
+    if (!self->post->peer(self->post->self, &message)) {
+        self->written_changed = true;
+        return;
+    }
+    self->acked = *ack;
+    if (!self->written_ms)
+        self->written_ms = now_ms + STORAGE_WRITTEN_MS;
 }
 
 static void write_blocked_set(storage_actor_t *self, bool blocked) {
@@ -160,6 +199,7 @@ int storage_write_turn(storage_actor_t *self, uint64_t now_ms) {
     if (!self->opened || (self->write_blocked && now_ms < self->retry_ms))
         return 0;
     uint64_t appended = self->seq_durable;
+    message_ack_t ack = {0};
     while (self->writes) {
         write_item_t *item = self->writes;
         int rc = write_append(self, &item->message.write);
@@ -175,6 +215,9 @@ int storage_write_turn(storage_actor_t *self, uint64_t now_ms) {
         write_blocked_set(self, false);
         appended = item->message.write.seq;
         commit_raise(self, item->message.write.commit);
+        self->written_changed |= item->message.write.has_hard_state; /* an answer may wait for it */
+        if (item->message.write.ack.to || item->message.write.entries.count)
+            ack = item->message.write.ack; /* what is replaced here is acknowledged no more */
         self->writes = item->next;
         message_clear(&item->message);
         free(item);
@@ -186,7 +229,10 @@ int storage_write_turn(storage_actor_t *self, uint64_t now_ms) {
             return rc;
         }
         self->seq_durable = appended;
-        self->written_changed = true;
+        if (ack.to)
+            acknowledge(self, &ack, now_ms);
+        else
+            self->written_changed = true;
     }
     if (self->written_changed)
         storage_written_send(self);

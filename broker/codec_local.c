@@ -4,8 +4,9 @@
  *   format      = [cluster, node, hint]          hint = a membership
  *   opened      = [formatted, cluster, node, term, vote, first_index, last_index, applied, time_ms,
  *                  no_space, gateway_boot, [index, term, index, term ...], [config ...], hint]
- *   write       = [seq, has_hard_state, term, vote, commit, time_ms, leader, entries]
- *   written     = [seq, first_index, applied, no_space]
+ *   write       = [seq, has_hard_state, term, vote, commit, time_ms, leader, ack, entries]
+ *   written     = [seq, first_index, applied, no_space, ack]
+ *   ack         = [to, boot, term, index], or nil
  *   fetch       = [peer, from, max_bytes, code]
  *   fetched     = [peer, from, max_bytes, code, entries]
  *   clock       = [time_ms, leader, term]
@@ -132,10 +133,32 @@ static void opened_decode(decoder_t *in, message_t *message) {
     codec_config_read(&in->in, &opened->hint);
 }
 
+static void ack_encode(buffer_t *header, const message_ack_t *ack) {
+    if (!ack->to) {
+        pack_nil(header);
+        return;
+    }
+    pack_array(header, 4);
+    pack_uint(header, ack->to);
+    pack_uint(header, ack->boot);
+    pack_uint(header, ack->term);
+    pack_uint(header, ack->index);
+}
+
+static void ack_decode(unpack_t *in, message_ack_t *ack) {
+    if (unpack_nil(in))
+        return;
+    unpack_arity(in, 4);
+    ack->to = codec_id_read(in);
+    ack->boot = unpack_uint(in, UINT64_MAX);
+    ack->term = codec_index_read(in);
+    ack->index = codec_index_read(in);
+}
+
 static void write_encode(encoder_t *out, const message_t *message) {
     const message_write_t *write = &message->write;
     buffer_t *header = &out->frames->header;
-    pack_array(header, 8);
+    pack_array(header, 9);
     pack_uint(header, write->seq);
     pack_bool(header, write->has_hard_state);
     pack_uint(header, write->term);
@@ -143,12 +166,13 @@ static void write_encode(encoder_t *out, const message_t *message) {
     pack_uint(header, write->commit);
     pack_uint(header, write->time_ms);
     pack_bool(header, write->leader);
+    ack_encode(header, &write->ack);
     codec_entries_encode(out, &write->entries);
 }
 
 static void write_decode(decoder_t *in, message_t *message) {
     message_write_t *write = &message->write;
-    unpack_arity(&in->in, 8);
+    unpack_arity(&in->in, 9);
     write->seq = unpack_uint(&in->in, UINT64_MAX);
     write->has_hard_state = unpack_bool(&in->in);
     write->term = codec_index_read(&in->in);
@@ -156,24 +180,27 @@ static void write_decode(decoder_t *in, message_t *message) {
     write->commit = codec_index_read(&in->in);
     write->time_ms = codec_index_read(&in->in);
     write->leader = unpack_bool(&in->in);
+    ack_decode(&in->in, &write->ack);
     codec_entries_decode(in, &write->entries, 0);
 }
 
 static void written_encode(encoder_t *out, const message_t *message) {
     buffer_t *header = &out->frames->header;
-    pack_array(header, 4);
+    pack_array(header, 5);
     pack_uint(header, message->written.seq);
     pack_uint(header, message->written.first_index);
     pack_uint(header, message->written.applied);
     pack_bool(header, message->written.no_space);
+    ack_encode(header, &message->written.ack);
 }
 
 static void written_decode(decoder_t *in, message_t *message) {
-    unpack_arity(&in->in, 4);
+    unpack_arity(&in->in, 5);
     message->written.seq = unpack_uint(&in->in, UINT64_MAX);
     message->written.first_index = codec_index_read(&in->in);
     message->written.applied = codec_index_read(&in->in);
     message->written.no_space = unpack_bool(&in->in);
+    ack_decode(&in->in, &message->written.ack);
 }
 
 static void fetch_fields_encode(buffer_t *header, const message_fetch_t *fetch, size_t arity) {

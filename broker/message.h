@@ -294,9 +294,17 @@ typedef struct {
     config_t *configs;
 } message_opened_t;
 
+/* An acknowledgement: this node's log is as that of the leader of `term`, up to `index`. */
+typedef struct {
+    uint64_t to;   /* the leader; 0: none */
+    uint64_t boot; /* of the core that says so */
+    uint64_t term;
+    uint64_t index;
+} message_ack_t;
+
 /* WRITE: make durable, in this order: hard state, entries. entries[0].index <= last_index means:
- * truncate from there first. Then apply up to min(commit, durable): a leader's `commit` may be ahead
- * of what is durable here. */
+ * truncate from there first. Then apply up to min(commit, durable): a leader's `commit` may be
+ * ahead of what is durable here. */
 typedef struct {
     uint64_t seq; /* counts from 1 after each OPEN; 0: tells `commit` alone, and is not answered */
     bool has_hard_state;
@@ -304,16 +312,18 @@ typedef struct {
     uint64_t commit;
     uint64_t time_ms;
     bool leader;
+    message_ack_t ack; /* to be sent as soon as this is durable */
     entries_t entries;
 } message_write_t;
 
-/* WRITTEN: everything up to `seq` is durable. Also sent, with the last seq again, when first_index
- * or no_space changed. */
+/* WRITTEN: everything up to `seq` is durable, and `ack` was sent. Also sent, with the last seq
+ * again, when first_index or no_space changed. */
 typedef struct {
     uint64_t seq;
     uint64_t first_index;
     uint64_t applied;
     bool no_space;
+    message_ack_t ack; /* to nobody: none left since the last WRITTEN */
 } message_written_t;
 
 /* FETCH: entries [from, …] up to `max_bytes` (at least one). FETCHED: `code` DRAX_ECOMPACTED when

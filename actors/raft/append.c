@@ -97,19 +97,22 @@ static void append_reject(raft_t *self, const message_t *message) {
     message_hold(self, &answer);
 }
 
+message_ack_t follower_ack(const raft_t *self, uint64_t durable) {
+    uint64_t index = durable < self->verified ? durable : self->verified;
+    if (!self->ack_due || !self->leader || (index < self->verified && index <= self->acked))
+        return (message_ack_t){0};
+    return (message_ack_t){self->leader, self->options.boot, self->term, index};
+}
+
 void follower_flush(raft_t *self) {
-    if (!self->ack_due || !self->leader || !raft_hard_durable(self))
+    message_ack_t ack = follower_ack(self, self->log.durable);
+    if (!ack.to || !raft_hard_durable(self))
         return;
-    uint64_t index = self->verified;
-    if (index > self->log.durable)
-        index = self->log.durable;
-    if (index < self->verified && index <= self->acked)
-        return;
-    message_t answer = message_make(self, MESSAGE_APPEND_RESULT, self->leader);
-    answer.append_result.index = index;
+    message_t answer = message_make(self, MESSAGE_APPEND_RESULT, ack.to);
+    answer.append_result.index = ack.index;
     message_send(self, &answer);
-    self->acked = index;
-    self->ack_due = index < self->verified;
+    self->acked = ack.index;
+    self->ack_due = ack.index < self->verified;
 }
 
 void follower_commit_learn(raft_t *self, uint64_t leader_commit) {

@@ -27,6 +27,8 @@ raft_ready_t *raft_ready(raft_t *self) {
 
     raft_ready_t *ready = &self->ready;
     ready_write(self, ready);
+    if (ready->write)
+        ready->ack = follower_ack(self, self->log.offered);
     ready_reads(self, ready);
     messages_t messages = self->ready_messages;
     self->ready_messages = self->outbox;

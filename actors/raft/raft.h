@@ -165,6 +165,9 @@ typedef struct raft_ready {
     uint64_t term, vote;
     entries_t
         *entries; /* borrowed, as above; the receiver may move them out (then zero the struct) */
+    /* What may be told to the leader once the write is durable. The core tells it as well, when it
+     * hears of it; whoever is first will do. */
+    message_ack_t ack;
     bool commit_advanced; /* one of the two */
     uint64_t commit;
     /* Committed as soon as all writes up to this ready's are durable here; at least `commit`. */

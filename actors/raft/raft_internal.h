@@ -265,6 +265,9 @@ int handle_append(raft_t *self, message_t *message);
 void handle_heartbeat(raft_t *self, const message_t *message);
 void handle_snapshot_offer(raft_t *self, const message_t *message);
 void follower_commit_learn(raft_t *self, uint64_t leader_commit);
+/* What may be told to the leader once everything up to `durable` is; to nobody, if there is nothing
+ * to tell. */
+message_ack_t follower_ack(const raft_t *self, uint64_t durable);
 void follower_flush(raft_t *self);
 
 /* replication.c */

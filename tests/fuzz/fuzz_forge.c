@@ -443,6 +443,10 @@ static void body_build(fuzz_input_t *in, const fuzz_near_t *near, message_t *out
         out->written.first_index = fuzz_number(in, 1);
         out->written.applied = fuzz_number(in, near->index);
         out->written.no_space = fuzz_byte(in) & 1;
+        out->written.ack.to = fuzz_byte(in) % 4;
+        out->written.ack.boot = near->seq;
+        out->written.ack.term = fuzz_number(in, near->term);
+        out->written.ack.index = fuzz_number(in, near->index);
         break;
     case MESSAGE_MEMBERS:
         config_build(in, near, &out->members.config);

@@ -17,8 +17,9 @@ static void post_local(void *hint, actor_t to, message_t *message) {
     deliver(self, to, message);
 }
 
-static void post_peer(void *hint, message_t *message) {
+static bool post_peer(void *hint, message_t *message) {
     deliver(hint, ACTOR_NONE, message);
+    return true;
 }
 
 static void post_peers(void *hint, uint64_t own, const config_t *config, const config_t *extra) {

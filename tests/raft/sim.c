@@ -69,6 +69,16 @@ static void node_apply(sim_t *self, sim_node_t *node) {
     }
 }
 
+/* Storage may send it now. */
+static void ack_check(sim_t *self, const sim_node_t *node, const message_ack_t *ack) {
+    message_t message = {.kind = MESSAGE_APPEND_RESULT,
+                         .to = ack->to,
+                         .term = ack->term,
+                         .append_result = {.index = ack->index}};
+    if (ack->to)
+        sim_message_check(self, node, &message);
+}
+
 void sim_written(sim_t *self, sim_node_t *node, size_t count) {
     if (count > node->write_count)
         count = node->write_count;
@@ -77,6 +87,7 @@ void sim_written(sim_t *self, sim_node_t *node, size_t count) {
     uint64_t seq = node->writes[count - 1].seq;
     for (size_t i = 0; i < count; i++)
         write_finish(self, node, &node->writes[i]);
+    ack_check(self, node, &node->writes[count - 1].ack);
     writes_drop(node, count);
     node_apply(self, node);
     raft_written(node->core, seq);
@@ -414,7 +425,7 @@ static void write_take(sim_t *self, sim_node_t *node, raft_ready_t *ready) {
     node->writes =
         sim_grow(node->writes, &node->write_capacity, node->write_count + 1, sizeof *node->writes);
     node->writes[node->write_count++] = (sim_write_t){
-        ready->write_seq, ready->has_hard_state, ready->term, ready->vote, 0, *entries};
+        ready->write_seq, ready->has_hard_state, ready->term, ready->vote, 0, ready->ack, *entries};
     memset(entries, 0, sizeof *entries);
 }
 

@@ -25,6 +25,7 @@ typedef struct sim_write {
     bool hard;
     uint64_t term, vote;
     uint64_t commit; /* what storage may apply once it has come to this write */
+    message_ack_t ack;
     entries_t entries;
 } sim_write_t;
 

@@ -236,26 +236,27 @@ static const outlet_t *outlet_of(const machine_t *self, uint64_t peer) {
     return NULL;
 }
 
-void network_send(process_t *self, message_t *message) {
+bool network_send(process_t *self, message_t *message) {
     world_t *world = self->world;
     const machine_t *machine = self->machine;
     const outlet_t *outlet = self->alive ? outlet_of(machine, message->to) : NULL;
     if (self->alive)
         checks_sent(world->checks, machine->slot, self->actor, ACTOR_NONE, message);
     const link_state_t *link = outlet ? &world->links[machine->slot][outlet->slot] : NULL;
-    if (!outlet || !outlet->up || link->cut ||
-        (link->loss && stream_chance(&world->random, link->loss))) {
+    bool leaves = outlet && outlet->up;
+    if (!leaves || link->cut || (link->loss && stream_chance(&world->random, link->loss))) {
         message_clear(message);
-        return;
+        return leaves;
     }
     if (!codec_roundtrip(world, message))
-        return;
+        return false;
     if (link->duplicate && stream_chance(&world->random, link->duplicate)) {
         message_t copy;
         message_copy(world, message, &copy);
         message_leave(self, outlet, &copy);
     }
     message_leave(self, outlet, message);
+    return true;
 }
 
 /* As another cluster might send it, whose terms and log are its own. */

@@ -223,13 +223,13 @@ static void post_local(void *hint, actor_t to, message_t *message) {
     local_send(hint, to, message);
 }
 
-static void post_peer(void *hint, message_t *message) {
-    network_send(hint, message);
+static bool post_peer(void *hint, message_t *message) {
+    return network_send(hint, message);
 }
 
 static void post_peers(void *hint, uint64_t own, const config_t *config, const config_t *extra) {
     process_t *self = hint;
-    if (self->alive)
+    if (self->alive && self->actor == ACTOR_RAFT) /* storage's connections are taken for raft's */
         network_peers(self, own, config, extra);
 }
 

@@ -273,7 +273,7 @@ uint64_t local_deadline_ms(const process_t *self);
 /* ---- network.c ---- */
 
 void network_init(world_t *self);
-void network_send(process_t *self, message_t *message);
+bool network_send(process_t *self, message_t *message); /* false: it did not leave */
 void network_peers(process_t *self, uint64_t own, const config_t *config, const config_t *extra);
 void network_raft_started(machine_t *self);
 void network_raft_ended(machine_t *self);

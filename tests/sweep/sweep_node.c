@@ -174,9 +174,10 @@ static void sent(void *hint, actor_t to, message_t *message) {
     self->hold(false);
 }
 
-static void sent_peer(void *hint, message_t *message) {
+static bool sent_peer(void *hint, message_t *message) {
     (void) hint;
     message_clear(message);
+    return false;
 }
 
 static void peers_none(void *hint, uint64_t own, const config_t *config, const config_t *extra) {

@@ -46,10 +46,15 @@ static void post_local(void *hint, actor_t to, message_t *message) {
     keep(self, to, message);
 }
 
-static void post_peer(void *hint, message_t *message) {
+static bool post_peer(void *hint, message_t *message) {
     fake_post_t *self = hint;
+    if (self->unconnected) {
+        message_clear(message);
+        return false;
+    }
     message->from_boot = 1;
     keep(self, ACTOR_NONE, message);
+    return true;
 }
 
 static void post_peers(void *hint, uint64_t own, const config_t *config, const config_t *extra) {

@@ -17,6 +17,7 @@ typedef struct fake_post {
     size_t count, capacity, at; /* at: the first not taken yet */
     config_t config, hint;      /* as last given to post.peers */
     unsigned peers_calls;
+    bool unconnected; /* nothing leaves for a peer */
 } fake_post_t;
 
 /* All neighbours are there, with boots 101, 102 … */

@@ -181,6 +181,11 @@ static void batch_random(message_batch_t *out, bool payload, uint64_t *seed) {
     out->payload = random_payload(seed, payload ? 1 : 0, 200);
 }
 
+static void ack_random(message_ack_t *out, uint64_t *seed) {
+    if (flag(seed))
+        *out = (message_ack_t){1 + id_any(seed) / 2, any(seed), index_any(seed), index_any(seed)};
+}
+
 static void write_random(message_write_t *out, uint64_t *seed) {
     out->seq = any(seed);
     out->has_hard_state = flag(seed);
@@ -189,6 +194,7 @@ static void write_random(message_write_t *out, uint64_t *seed) {
     out->commit = index_any(seed);
     out->time_ms = index_any(seed);
     out->leader = flag(seed);
+    ack_random(&out->ack, seed);
     entries_random(&out->entries, 1 + random_number(seed, 40), seed);
 }
 
@@ -277,6 +283,7 @@ static void body_random(message_t *out, uint64_t *seed) {
         out->written.first_index = index_any(seed);
         out->written.applied = index_any(seed);
         out->written.no_space = flag(seed);
+        ack_random(&out->written.ack, seed);
         break;
     case MESSAGE_FETCH:
     case MESSAGE_FETCHED:

@@ -559,6 +559,42 @@ static void follows(fixture_t *f, const char *addr) {
     peer_comes(f, LEADER, &heartbeat);
 }
 
+static message_t *entry_comes(fixture_t *f, uint64_t index) {
+    message_t append = {.kind = MESSAGE_APPEND,
+                        .append = {.prev_index = index - 1, .prev_term = 1}};
+    entry_t entry = {.index = index, .term = 1, .kind = ENTRY_NOOP};
+    assert_int_equal(entries_push(&append.append.entries, &entry), 0);
+    peer_comes(f, LEADER, &append);
+    turn(f);
+    return fake_post_find(&f->post, MESSAGE_WRITE);
+}
+
+/* Storage is asked to acknowledge; who heard of it from there is not told again, but answered when
+ * it asks. */
+static void a_write_is_acknowledged_once(void **state) {
+    fixture_t *f = *state;
+    follows(f, "own:1");
+    turn(f);
+    message_t *write = entry_comes(f, 2);
+    message_ack_t ack = write->write.ack;
+    assert_int_equal(ack.to, LEADER);
+    assert_int_equal(ack.index, 2);
+    message_t written = {.kind = MESSAGE_WRITTEN, .written = {.seq = write->write.seq, .ack = ack}};
+    written.actor = ACTOR_STORAGE;
+    raft_actor_ops.receive(f->raft, &written, f->now_ms);
+    turn(f);
+    assert_null(fake_post_find(&f->post, MESSAGE_APPEND_RESULT));
+    message_t again = {.kind = MESSAGE_APPEND, .append = {.prev_index = 2, .prev_term = 1}};
+    peer_comes(f, LEADER, &again);
+    turn(f);
+    assert_int_equal(fake_post_expect(&f->post, MESSAGE_APPEND_RESULT)->append_result.index, 2);
+    /* Storage could not. */
+    write = entry_comes(f, 3);
+    written_comes(f, write->write.seq, false);
+    turn(f);
+    assert_int_equal(fake_post_expect(&f->post, MESSAGE_APPEND_RESULT)->append_result.index, 3);
+}
+
 static void a_node_with_peers_asks_to_join(void **state) {
     fixture_t *f = *state;
     joined(f);
@@ -914,6 +950,7 @@ int main(void) {
         T(the_own_write_waits_for_half_of_the_peers),
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
+        J(a_write_is_acknowledged_once),
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
         J(a_node_that_has_moved_asks_until_the_log_says_so),

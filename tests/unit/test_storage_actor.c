@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "actors/storage_actor.h"
+#include "actors/storage_internal.h"
 #include "broker/block.h"
 #include "broker/error.h"
 #include "broker/rpc.h"
@@ -305,6 +306,106 @@ static void writes_are_answered_once_a_turn(void **state) {
     assert_int_equal(opened->vote, NODE);
     assert_int_equal(opened->commit, 0);
     assert_int_equal(opened->time_ms, 1002);
+}
+
+/* A WRITE of one put whose durability `index` is to be told to the leader. */
+static void put_to_acknowledge(fixture_t *f, uint64_t index, uint64_t term, uint64_t commit) {
+    entry_t entry = put_entry(index, term, index, "v");
+    message_t message = {
+        .kind = MESSAGE_WRITE,
+        .write = {.seq = ++f->seq,
+                  .commit = commit,
+                  .ack = {.to = NODE + 1, .boot = 77, .term = term, .index = index}}};
+    assert_int_equal(entries_push(&message.write.entries, &entry), 0);
+    entry_clear(&entry);
+    comes(f, ACTOR_RAFT, &message);
+}
+
+static void acknowledgement_expected(fixture_t *f, uint64_t term, uint64_t index) {
+    message_t *ack = fake_post_find(&f->post, MESSAGE_APPEND_RESULT);
+    assert_non_null(ack);
+    assert_int_equal(ack->cluster, CLUSTER);
+    assert_int_equal(ack->from, NODE);
+    assert_int_equal(ack->to, NODE + 1);
+    assert_int_equal(ack->term, term);
+    assert_false(ack->append_result.rejected);
+    assert_int_equal(ack->append_result.index, index);
+}
+
+static void the_leader_is_told_at_once_and_raft_later(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    fake_post_skip(&f->post);
+    put_to_acknowledge(f, 1, 1, 0);
+    put_to_acknowledge(f, 2, 1, 0);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_APPEND_RESULT), 0);
+    uint64_t from_ms = f->now_ms;
+    turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_APPEND_RESULT), 1);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_WRITTEN), 0);
+    acknowledgement_expected(f, 1, 2);
+    assert_int_equal(storage_actor_ops.deadline(f->storage, f->now_ms),
+                     from_ms + STORAGE_WRITTEN_MS);
+    f->now_ms += STORAGE_WRITTEN_MS - 1;
+    put_to_acknowledge(f, 3, 1, 0);
+    turn(f);
+    acknowledgement_expected(f, 1, 3);
+    f->now_ms = from_ms + STORAGE_WRITTEN_MS;
+    turn(f);
+    message_t *written = fake_post_expect(&f->post, MESSAGE_WRITTEN);
+    assert_int_equal(written->written.seq, 3);
+    assert_int_equal(written->written.ack.to, NODE + 1);
+    assert_int_equal(written->written.ack.boot, 77);
+    assert_int_equal(written->written.ack.index, 3);
+    write_comes(f, NULL, 4, 0); /* a vote: its answer waits for it */
+    turn(f);
+    assert_int_equal(fake_post_expect(&f->post, MESSAGE_WRITTEN)->written.ack.to, 0);
+}
+
+static void a_leader_that_cannot_be_told_is_left_to_raft(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    fake_post_skip(&f->post);
+    f->post.unconnected = true;
+    put_to_acknowledge(f, 1, 1, 0);
+    turn(f);
+    message_t *written = fake_post_expect(&f->post, MESSAGE_WRITTEN);
+    assert_int_equal(written->written.seq, 1);
+    assert_int_equal(written->written.ack.to, 0);
+}
+
+static void what_is_replaced_is_not_acknowledged(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_to_acknowledge(f, 1, 1, 1);
+    put_to_acknowledge(f, 2, 1, 1);
+    entry_t entry = put_entry(2, 2, 2, "new");
+    write_comes(f, &entry, 2, 1);
+    turn(f);
+    assert_int_equal(fake_post_waiting(&f->post, MESSAGE_APPEND_RESULT), 0);
+    written_expected(f, 3);
+}
+
+/* The connection is to the leader alone, where the membership says that it is. */
+static void the_leader_is_connected_to(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    config_t config = {.index = 1, .count = 2};
+    config.members[0] = (member_t){NODE, MEMBER_VOTER, "own:1", "own:2"};
+    config.members[1] = (member_t){NODE + 1, MEMBER_VOTER, "lead:1", "lead:2"};
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
+    message_t message = {.kind = MESSAGE_WRITE, .write = {.seq = ++f->seq, .commit = 1}};
+    assert_int_equal(entries_push(&message.write.entries, &entry), 0);
+    comes(f, ACTOR_RAFT, &message);
+    turn(f);
+    assert_int_equal(f->post.peers_calls, 0);
+    put_to_acknowledge(f, 2, 1, 1);
+    turn(f);
+    put_to_acknowledge(f, 3, 1, 1);
+    turn(f);
+    assert_int_equal(f->post.peers_calls, 1);
+    assert_int_equal(f->post.config.count, 1);
+    assert_string_equal(f->post.config.members[0].raft_addr, "lead:2");
 }
 
 static void writes_before_open_are_dropped(void **state) {
@@ -881,6 +982,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(a_home_is_formatted_once),
         T(writes_are_answered_once_a_turn),
+        T(the_leader_is_told_at_once_and_raft_later),
+        T(a_leader_that_cannot_be_told_is_left_to_raft),
+        T(what_is_replaced_is_not_acknowledged),
+        T(the_leader_is_connected_to),
         T(writes_before_open_are_dropped),
         T(a_missing_write_ends_the_process),
         T(a_conflicting_tail_is_replaced),
