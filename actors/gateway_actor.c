@@ -254,6 +254,9 @@ static void gateway_receive(void *hint, message_t *message, uint64_t now_ms) {
     case MESSAGE_PROPOSE_REFUSED:
         gateway_refused(self, &message->propose, now_ms);
         break;
+    case MESSAGE_READ_READY:
+        gateway_held_ready(self, &message->read);
+        break;
     case MESSAGE_READ_FAILED:
         gateway_reads_refused(self);
         break;
@@ -298,6 +301,7 @@ static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
     } else if (neighbour == ACTOR_RAFT) {
         self->raft.leader = 0; /* until it tells */
         self->asked_id = 0;
+        gateway_held_park(self);
         gateway_blocks_again(self);
     }
 }
@@ -399,6 +403,7 @@ void gateway_actor_destroy(gateway_actor_t **self_p) {
     if (!self)
         return;
     gateway_blocks_free(self);
+    gateway_held_end(self);
     watches_destroy(&self->watch.table);
     buffer_free(&self->watch.questions);
     buffer_free(&self->watch.note);

@@ -9,7 +9,8 @@
  * until storage tells their results: after a change of leader, and when one was skipped (block.h
  * has the rule that makes this safe). So a change of leader costs a client time, not an unknown
  * outcome. A linearizable read goes to storage, where it waits, and to raft, which tells storage
- * from when on it is safe. Everything has a deadline of LIMIT_REQUEST_TIMEOUT_MS.
+ * from when on it is safe; or its answer waits here (gateway_held.c). Everything has a deadline of
+ * LIMIT_REQUEST_TIMEOUT_MS.
  *
  * Invariants
  *  1. Every request gets exactly one answer.

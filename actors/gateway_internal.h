@@ -3,6 +3,7 @@
  *   gateway_actor.c   life, requests in, messages, answers out
  *   gateway_blocks.c  writes: blocks, proposed in order until their results come
  *   gateway_reads.c   reads: queries to storage, read indexes from raft
+ *   gateway_held.c    reads of a quiet gateway, whose answers wait for their read index
  *   gateway_locks.c   requests that wait for a lock
  *   gateway_local.c   ping, status and the membership methods
  *   gateway_watch.c   watches and long polls: how they begin, wait and end
@@ -26,6 +27,9 @@
 #define GATEWAY_REFUSED_MS 20u
 /* An open block waits for more commands no longer than this. */
 #define GATEWAY_GATHER_MS 20u
+/* Answers are held for so many reads, and when they are no larger in all. */
+#define GATEWAY_HELD_READS 16u
+#define GATEWAY_HELD_BYTES ADMISSION_BYTES
 #define GATEWAY_UNSENT_RETRY_MS 5u
 #define GATEWAY_STOP_MS 2000u
 /* Boots are microseconds of the clock, or go on from the last in steps of up to this (17 s). */
@@ -57,6 +61,18 @@ typedef struct block_item {
     bool proposed;    /* since the last change of leader */
     struct block_item *next;
 } block_item_t;
+
+/* The reads of one turn, whose answers are held. */
+typedef struct held_reads {
+    uint64_t read_id; /* 0: there are none */
+    size_t count;
+    payload_t *queries; /* as QUERY carries them */
+    payload_t *answers; /* as ANSWER did; NULL: not here yet */
+    uint64_t applied;   /* where storage was then */
+    bool lost;          /* they were not kept */
+    bool indexed;       /* raft has named `index` */
+    uint64_t index;
+} held_reads_t;
 
 typedef struct gateway_watches {
     watches_t *table;
@@ -106,6 +122,8 @@ struct gateway_actor {
     uint64_t asked_id, asked_ms;     /* the last read index wanted, and when */
     buffer_t queries, stale_queries; /* this turn's, as batch elements */
     size_t query_count, stale_count;
+    bool query_parks; /* one of them is not for gateway_held_begin */
+    held_reads_t held;
     buffer_t scratch, response;
 };
 
@@ -160,8 +178,21 @@ void gateway_read(gateway_actor_t *self, uint64_t token);
 void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms);
 void gateway_reads_again(gateway_actor_t *self);
 void gateway_reads_refused(gateway_actor_t *self);
+/* Gives out what a batch of answers holds. */
+void gateway_answers_give(gateway_actor_t *self, const payload_t *answers);
 void gateway_answers(gateway_actor_t *self, const message_batch_t *answers);
 uint64_t gateway_reads_deadline(const gateway_actor_t *self);
+
+/* gateway_held.c */
+/* May the answers to this turn's linearizable queries be held? */
+bool gateway_held_may(const gateway_actor_t *self);
+/* They are, as self->read_id: `queries` (shared) goes to storage. */
+void gateway_held_begin(gateway_actor_t *self, payload_t *queries, size_t count);
+void gateway_held_ready(gateway_actor_t *self, const message_read_t *ready);
+void gateway_held_answers(gateway_actor_t *self, const message_batch_t *answers);
+/* Raft came anew, and knows of no held reads: their queries wait in storage, as others do. */
+void gateway_held_park(gateway_actor_t *self);
+void gateway_held_end(gateway_actor_t *self);
 
 /* gateway_local.c */
 void gateway_local(gateway_actor_t *self, method_t method, buffer_t *outcome);

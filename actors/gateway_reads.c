@@ -1,6 +1,6 @@
 /* gateway_reads.c: reads. Storage gets the queries of a turn at once; a linearizable one waits
  * there until raft has confirmed leadership for its read id (or a later one) and told storage the
- * index. */
+ * index; or its answer waits here (gateway_held.c). */
 #include <string.h>
 
 #include "actors/gateway_internal.h"
@@ -10,18 +10,25 @@ void gateway_read(gateway_actor_t *self, uint64_t token) {
         gateway_fail(self, token, RPC_UNAVAILABLE, "out of memory");
 }
 
+/* Storage may answer these later than at once, and then at a state that it does not name. */
+static bool parks(method_t method) {
+    return method == METHOD_WATCH || method == METHOD_WATCH_TREE || method == METHOD_SNAPSHOT;
+}
+
 static void query_add(gateway_actor_t *self, const pending_t *pending) {
     bool stale = pending->kind == PENDING_STALE;
     batch_add(stale ? &self->stale_queries : &self->queries,
               pendings_token(self->pendings, pending), payload_slice(pending->request));
-    if (stale)
+    if (stale) {
         self->stale_count++;
-    else
+    } else {
         self->query_count++;
+        self->query_parks = self->query_parks || parks(pending->method);
+    }
 }
 
-static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count,
-                         uint64_t read_id) {
+static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count, uint64_t read_id,
+                         bool held) {
     if (*count && !queries->failed) {
         buffer_reset(&self->scratch);
         batch_begin(&self->scratch, *count);
@@ -29,16 +36,20 @@ static void queries_send(gateway_actor_t *self, buffer_t *queries, size_t *count
         message_t message = {.kind = MESSAGE_QUERY};
         message.batch.read_id = read_id;
         message.batch.payload = buffer_take(&self->scratch);
-        if (message.batch.payload)
+        if (message.batch.payload && held)
+            gateway_held_begin(self, message.batch.payload, *count);
+        else if (message.batch.payload)
             self->post->local(self->post->self, ACTOR_STORAGE, &message);
+        message_clear(&message);
     }
     *count = 0;
     buffer_reset(queries);
 }
 
-static void index_ask(gateway_actor_t *self, uint64_t now_ms) {
-    message_t message = {.kind = MESSAGE_READ,
-                         .read = {.boot = self->options.boot, .read_id = self->read_id}};
+static void index_ask(gateway_actor_t *self, bool held, uint64_t now_ms) {
+    message_t message = {
+        .kind = MESSAGE_READ,
+        .read = {.boot = self->options.boot, .read_id = self->read_id, .held = held}};
     self->asked_id = self->read_id;
     self->asked_ms = now_ms;
     self->post->local(self->post->self, ACTOR_RAFT, &message);
@@ -62,20 +73,26 @@ void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
     reads_expire(self, now_ms);
     for (pending_t *pending; (pending = admission_next(&self->admission, self->pendings)) != NULL;)
         query_add(self, pending);
+    if (!pendings_count_kind(self->pendings, PENDING_READ))
+        gateway_held_end(self);
+    bool held = gateway_held_may(self);
     if (self->query_count)
         self->read_id++;
     /* First what takes a round to the peers; the query is with storage long before it is over. */
     bool wanted = pendings_count_kind(self->pendings, PENDING_READ) > 0;
     bool again = now_ms >= self->asked_ms + GATEWAY_READ_REPEAT_MS;
     if (wanted && self->raft.leader && (self->asked_id != self->read_id || again))
-        index_ask(self, now_ms);
-    queries_send(self, &self->queries, &self->query_count, self->read_id);
-    queries_send(self, &self->stale_queries, &self->stale_count, 0);
+        index_ask(self, held || self->held.read_id == self->read_id, now_ms);
+    queries_send(self, &self->queries, &self->query_count, self->read_id, held);
+    queries_send(self, &self->stale_queries, &self->stale_count, 0, false);
+    self->query_parks = false;
 }
 
 /* Storage came anew: it has forgotten the queries. */
 void gateway_reads_again(gateway_actor_t *self) {
+    gateway_held_end(self);
     self->query_count = self->stale_count = 0;
+    self->query_parks = false;
     buffer_reset(&self->queries);
     buffer_reset(&self->stale_queries);
     for (pending_t *pending = pendings_oldest(self->pendings); pending;
@@ -98,14 +115,21 @@ static void answer(gateway_actor_t *self, uint64_t token, slice_t outcome) {
         gateway_answer(self, token, outcome);
 }
 
-void gateway_answers(gateway_actor_t *self, const message_batch_t *answers) {
+void gateway_answers_give(gateway_actor_t *self, const payload_t *answers) {
     batch_t batch;
     uint64_t token;
     slice_t outcome;
-    if (batch_open(&batch, payload_slice(answers->payload)) != 0)
+    if (batch_open(&batch, payload_slice(answers)) != 0)
         return;
     while (batch_next(&batch, &token, &outcome) == 1)
         answer(self, token, outcome);
+}
+
+void gateway_answers(gateway_actor_t *self, const message_batch_t *answers) {
+    if (answers->seq)
+        gateway_held_answers(self, answers);
+    else
+        gateway_answers_give(self, answers->payload);
 }
 
 uint64_t gateway_reads_deadline(const gateway_actor_t *self) {

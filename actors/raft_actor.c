@@ -91,14 +91,24 @@ static void write_send(raft_actor_t *self, raft_ready_t *ready) {
     raft_actor_local(self, ACTOR_STORAGE, &out);
 }
 
-static void reads_send(raft_actor_t *self, const raft_ready_t *ready) {
-    for (size_t i = 0; i < ready->read_count; i++) {
-        message_t out = {.kind = MESSAGE_READ_READY,
-                         .read = {.boot = ready->reads[i].boot,
-                                  .read_id = ready->reads[i].read_id,
-                                  .index = ready->reads[i].index}};
-        raft_actor_local(self, ACTOR_STORAGE, &out);
+static void read_ready_send(raft_actor_t *self, const raft_read_state_t *read) {
+    static const actor_t to[READS_END] = {
+        [READS_PARKED] = ACTOR_STORAGE, [READS_HELD] = ACTOR_GATEWAY};
+    for (size_t i = 0; i < READS_END; i++) {
+        if (!self->reads_wanted[i])
+            continue;
+        message_t out = {
+            .kind = MESSAGE_READ_READY,
+            .read = {.boot = read->boot, .read_id = read->read_id, .index = read->index}};
+        raft_actor_local(self, to[i], &out);
+        if (read->read_id >= self->reads_wanted[i])
+            self->reads_wanted[i] = 0;
     }
+}
+
+static void reads_send(raft_actor_t *self, const raft_ready_t *ready) {
+    for (size_t i = 0; i < ready->read_count; i++)
+        read_ready_send(self, &ready->reads[i]);
     for (size_t i = 0; i < ready->read_failed_count; i++) {
         message_t out = {.kind = MESSAGE_READ_FAILED,
                          .read = {.boot = ready->reads_failed[i].boot,
@@ -303,6 +313,9 @@ static void propose(raft_actor_t *self, message_t *message) {
 }
 
 static void read(raft_actor_t *self, const message_read_t *read) {
+    uint64_t *wanted = &self->reads_wanted[read->held ? READS_HELD : READS_PARKED];
+    if (read->read_id > *wanted)
+        *wanted = read->read_id;
     int rc = self->core ? raft_read(self->core, read->boot, read->read_id) : DRAX_ENOTLEADER;
     if (rc == 0)
         return;
@@ -447,8 +460,10 @@ static void raft_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
     (void) now_ms;
     if (neighbour == ACTOR_STORAGE && self->phase != RAFT_JOINING)
         storage_ask(self);
-    if (neighbour == ACTOR_GATEWAY)
+    if (neighbour == ACTOR_GATEWAY) {
+        memset(self->reads_wanted, 0, sizeof self->reads_wanted);
         status_send(self);
+    }
 }
 
 static void raft_peer_event(void *hint, uint64_t peer, bool up, uint64_t now_ms) {

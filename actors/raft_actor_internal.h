@@ -36,6 +36,9 @@ typedef struct pull {
     uint64_t asked_ms;
 } pull_t;
 
+/* Who hears of read indexes: storage, where queries wait, or the gateway, where answers do. */
+typedef enum { READS_PARKED, READS_HELD, READS_END } raft_reads_t;
+
 struct raft_actor {
     raft_actor_options_t options;
     const post_t *post;
@@ -58,6 +61,7 @@ struct raft_actor {
     uint64_t status_commit;
     message_ack_t acked; /* by storage, as the last WRITTEN of this turn says; to nobody: none */
     raft_role_t status_role;
+    uint64_t reads_wanted[READS_END]; /* the gateway's last read_id; 0: all have their index */
     pull_t pull;
     admin_request_t admins[RAFT_ADMIN_MAX];
     size_t admin_count;

@@ -211,8 +211,9 @@ void storage_query_receive(storage_actor_t *self, message_t *message, uint64_t n
 void storage_read_ready(storage_actor_t *self, const message_t *message);
 int storage_query_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_queries_clear(storage_actor_t *self);
-/* What stands in self->scratch, as one ANSWER; nothing when `count` is 0. */
-int storage_answer_send(storage_actor_t *self, size_t count);
+/* What stands in self->scratch, as one ANSWER with the `seq` of its query; nothing when `count` is
+ * 0. */
+int storage_answer_send(storage_actor_t *self, uint64_t seq, size_t count);
 void storage_batch_stamp(const storage_actor_t *self, message_t *message);
 
 /* storage_watch.c */

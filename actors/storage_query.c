@@ -1,5 +1,7 @@
 /* storage_query.c: reads. A linearizable one waits until raft has named an index that is safe for
- * it (READ_READY) and the state has got there; a stale one is answered at once. */
+ * it (READ_READY) and the state has got there; or its gateway does that, compares the index with
+ * where the state was at its answer, and if need be asks again with the index. A stale one is
+ * answered at once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,18 +57,20 @@ static bool query_safe(const storage_actor_t *self, const query_item_t *item) {
     if (!self->state)
         return false;
     uint64_t read_id = item->message.batch.read_id;
+    if (item->message.batch.applied)
+        return state_applied(self->state) >= item->message.batch.applied;
     if (read_id == 0)
-        return storage_settled(self);
+        return item->message.batch.seq || storage_settled(self);
     return read_id <= self->ready_id && state_applied(self->state) >= self->ready_index;
 }
 
-int storage_answer_send(storage_actor_t *self, size_t count) {
+int storage_answer_send(storage_actor_t *self, uint64_t seq, size_t count) {
     if (!count)
         return 0;
     buffer_t batch = {0};
     batch_begin(&batch, count);
     buffer_append(&batch, self->scratch.data, self->scratch.size);
-    message_t message = {.kind = MESSAGE_ANSWER};
+    message_t message = {.kind = MESSAGE_ANSWER, .batch = {.seq = seq}};
     storage_batch_stamp(self, &message);
     message.batch.payload = buffer_take(&batch);
     buffer_free(&batch);
@@ -112,6 +116,7 @@ static int item_answer(storage_actor_t *self, query_item_t *item, size_t *budget
         if (batch_open(&item->cursor, payload_slice(item->message.batch.payload)) != 0)
             return 0;
     }
+    uint64_t seq = item->message.batch.seq;
     size_t count = 0;
     int rc = 0;
     buffer_reset(&self->scratch);
@@ -121,7 +126,7 @@ static int item_answer(storage_actor_t *self, query_item_t *item, size_t *budget
         int more = batch_next(&item->cursor, &token, &bytes);
         if (more <= 0) {
             *budget -= self->scratch.size;
-            return storage_answer_send(self, count);
+            return storage_answer_send(self, seq, count);
         }
         rc = query_answer(self, token, bytes, now_ms);
         count += rc == 0;
@@ -129,7 +134,7 @@ static int item_answer(storage_actor_t *self, query_item_t *item, size_t *budget
     if (rc < 0)
         return rc;
     *budget = 0;
-    rc = storage_answer_send(self, count);
+    rc = storage_answer_send(self, seq, count);
     return rc ? rc : 1;
 }
 

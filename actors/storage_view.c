@@ -134,7 +134,7 @@ int storage_view_turn(storage_actor_t *self, uint64_t now_ms) {
         wait_drop(self);
         count++;
     }
-    return storage_answer_send(self, count);
+    return storage_answer_send(self, 0, count);
 }
 
 static view_slot_t *slot_find(storage_actor_t *self, uint64_t id) {

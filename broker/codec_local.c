@@ -12,12 +12,13 @@
  *   clock       = [time_ms, leader, term]
  *   raft_status = [cluster, node, role, leader, term, commit, no_space, gateway_boot, time_ms,
  *                  config]
+ *   read        = [boot, read_id, held]
  *   subscribe   = [on]
  *   batch       = [read_id, boot, seq, revision, applied, digest, no_space]   one frame: the batch
  *
  * `batch` is the body of QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES, PAST
  * and SETTLED (SKIPPED and STORE_STATUS may have an empty frame). OPEN has no body (nil). PROPOSE,
- * PROPOSE_REFUSED, READ, READ_READY, READ_FAILED and SNAPSHOT_STAGED have the bodies propose, read
+ * PROPOSE_REFUSED, READ_READY, READ_FAILED and SNAPSHOT_STAGED have the bodies propose, read
  * and snapshot of codec_peer.c.
  */
 #include <stdlib.h>
@@ -283,6 +284,21 @@ static void raft_status_decode(decoder_t *in, message_t *message) {
     codec_config_read(&in->in, &status->config);
 }
 
+static void read_encode(encoder_t *out, const message_t *message) {
+    buffer_t *header = &out->frames->header;
+    pack_array(header, 3);
+    pack_uint(header, message->read.boot);
+    pack_uint(header, message->read.read_id);
+    pack_bool(header, message->read.held);
+}
+
+static void read_decode(decoder_t *in, message_t *message) {
+    unpack_arity(&in->in, 3);
+    message->read.boot = unpack_uint(&in->in, UINT64_MAX);
+    message->read.read_id = unpack_uint(&in->in, UINT64_MAX);
+    message->read.held = unpack_bool(&in->in);
+}
+
 static void subscribe_encode(encoder_t *out, const message_t *message) {
     pack_array(&out->frames->header, 1);
     pack_bool(&out->frames->header, message->subscribe.on);
@@ -355,6 +371,7 @@ body_t codec_local_body(message_kind_t kind) {
     case MESSAGE_PROPOSE_REFUSED:
         return (body_t){codec_propose_encode, codec_propose_decode};
     case MESSAGE_READ:
+        return (body_t){read_encode, read_decode};
     case MESSAGE_READ_READY:
     case MESSAGE_READ_FAILED:
         return (body_t){codec_read_encode, codec_read_decode};

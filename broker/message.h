@@ -113,7 +113,7 @@ typedef enum {
     MESSAGE_FORMAT,     /* `format` */
     MESSAGE_WRITE,      /* `write` */
     MESSAGE_FETCH,      /* `fetch` */
-    MESSAGE_READ_READY, /* `read` */
+    MESSAGE_READ_READY, /* `read`; also raft -> gateway */
     MESSAGE_CLOCK,      /* `clock` */
     /* storage -> raft */
     MESSAGE_OPENED,          /* `opened` */
@@ -222,6 +222,7 @@ typedef struct {
     uint64_t read_id;
     uint64_t index; /* RESULT and READY: safe once this index is applied */
     int code;       /* FAILED */
+    bool held;      /* READ: answers wait in the gateway, so it is to hear READY, not storage */
 } message_read_t;
 
 /* SNAPSHOT_*: pulled chunk by chunk. `session` names one LevelDB snapshot at the sender (0: begin a
@@ -362,15 +363,17 @@ typedef struct {
 /* QUERY, HISTORY, ANSWER, RESULT, SKIPPED, STORE_STATUS, CHANGES, PAST. `payload` is a batch
  * (block.h). */
 typedef struct {
-    uint64_t read_id; /* QUERY: 0 = stale, else wait for READ_READY of this id or a later one */
+    uint64_t read_id; /* QUERY: not 0: wait for READ_READY of this id or a later one */
     uint64_t boot;    /* RESULT: the gateway's; SKIPPED: the greatest so far */
-    /* RESULT: the block; SKIPPED: the last block that counted; CHANGES: the revision they follow:
-     * all changes after it up to `revision` are in them; STORE_STATUS: the first revision of which
-     * history tells. */
+    /* QUERY: not 0: linearizable, and to be answered at once. ANSWER: as its query, and if not 0,
+     * to be held until READ_READY of this id or a later one names an index that is not above
+     * `applied`. RESULT: the block; SKIPPED: the last block that counted; CHANGES: the revision
+     * they follow: all changes after it up to `revision` are in them; STORE_STATUS: the first
+     * revision of which history tells. */
     uint64_t seq;
     uint64_t revision; /* from storage, always */
-    uint64_t applied;
-    uint64_t digest; /* of the state at `applied` */
+    uint64_t applied;  /* likewise. QUERY: not 0: wait until this is applied */
+    uint64_t digest;   /* of the state at `applied` */
     bool no_space;
     payload_t *payload;
 } message_batch_t;

@@ -402,6 +402,7 @@ static void body_build(fuzz_input_t *in, const fuzz_near_t *near, message_t *out
         out->read.boot = fuzz_number(in, 1);
         out->read.read_id = fuzz_number(in, near->seq);
         out->read.index = fuzz_number(in, near->index);
+        out->read.held = out->kind == MESSAGE_READ && out->read.index & 1;
         out->read.code = out->kind == MESSAGE_READ_FAILED ? -(int) (fuzz_byte(in) % 30) : 0;
         break;
     case MESSAGE_SNAPSHOT_OFFER:

@@ -18,13 +18,14 @@
 #define STEPS_MAX 40u
 #define CLIENTS 4u
 #define MAX_REQUEST 2048u
+#define GATEWAY_BOOT 1000u
 #define END_MS 20000u /* beyond every deadline */
 
 static const message_kind_t kinds[] = {
     MESSAGE_RESULT,      MESSAGE_RESULT,       MESSAGE_ANSWER,      MESSAGE_ANSWER,
     MESSAGE_SKIPPED,     MESSAGE_STORE_STATUS, MESSAGE_RAFT_STATUS, MESSAGE_PROPOSE_REFUSED,
     MESSAGE_READ_FAILED, MESSAGE_ADMIN_RESULT, MESSAGE_QUERY,       MESSAGE_CHANGES,
-    MESSAGE_CHANGES,     MESSAGE_PAST};
+    MESSAGE_CHANGES,     MESSAGE_PAST,         MESSAGE_READ_READY};
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 typedef struct side {
@@ -104,6 +105,8 @@ static void message_step(side_t *self, fuzz_input_t *in, uint8_t op) {
         return;
     if (op & 32 && (message.kind == MESSAGE_RESULT || message.kind == MESSAGE_SKIPPED))
         message.batch.boot = self->boot;
+    if (op & 32 && message.kind == MESSAGE_READ_READY)
+        message.read.boot = GATEWAY_BOOT;
     if (op & 32 && message.kind == MESSAGE_ADMIN_RESULT)
         message.admin.token = self->token;
     message.actor = op & 1 ? ACTOR_RAFT : ACTOR_STORAGE;
@@ -168,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     self.post.hint = &self;
     gateway_options_t options = {.post = &self.post.post,
                                  .log = &self.post.log,
-                                 .boot = 1000,
+                                 .boot = GATEWAY_BOOT,
                                  .max_request_bytes = MAX_REQUEST,
                                  .respond = respond,
                                  .hint = &self};

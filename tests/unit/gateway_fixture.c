@@ -137,11 +137,16 @@ void refused_comes(fixture_t *f, uint64_t seq, int code) {
 }
 
 void answer_comes(fixture_t *f, uint64_t token, const char *outcome) {
+    answer_comes_held(f, 0, 0, token, outcome);
+}
+
+void answer_comes_held(fixture_t *f, uint64_t read_id, uint64_t applied, uint64_t token,
+                       const char *outcome) {
     buffer_t batch = {0}, bytes = {0};
     text_msgpack(&bytes, outcome);
     batch_begin(&batch, 1);
     batch_add(&batch, token, (slice_t){bytes.data, bytes.size});
-    message_t message = {.kind = MESSAGE_ANSWER};
+    message_t message = {.kind = MESSAGE_ANSWER, .batch = {.seq = read_id, .applied = applied}};
     message.batch.payload = buffer_take(&batch);
     buffer_free(&batch);
     buffer_free(&bytes);

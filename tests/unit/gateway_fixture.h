@@ -58,5 +58,8 @@ void no_answer_expected(fixture_t *f);
 /* The first token of a QUERY. */
 uint64_t query_token(const message_t *query);
 void answer_comes(fixture_t *f, uint64_t token, const char *outcome);
+/* One that is held, of a state where `applied` was. */
+void answer_comes_held(fixture_t *f, uint64_t read_id, uint64_t applied, uint64_t token,
+                       const char *outcome);
 
 #endif

@@ -245,10 +245,15 @@ static void body_random(message_t *out, uint64_t *seed) {
         break;
     case MESSAGE_READ_INDEX:
     case MESSAGE_READ_INDEX_RESULT:
-    case MESSAGE_READ:
     case MESSAGE_READ_READY:
     case MESSAGE_READ_FAILED:
         read_random(&out->read, seed);
+        break;
+    case MESSAGE_READ:
+        read_random(&out->read, seed);
+        out->read.index = 0;
+        out->read.code = 0;
+        out->read.held = random_next(seed) & 1;
         break;
     case MESSAGE_SNAPSHOT_OFFER:
     case MESSAGE_SNAPSHOT_FETCH:

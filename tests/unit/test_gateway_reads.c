@@ -24,10 +24,53 @@ static uint64_t query_expected(fixture_t *f, uint64_t read_id) {
     return query_token(query);
 }
 
-static void index_ask_expected(fixture_t *f, uint64_t read_id) {
+static void ask_expected(fixture_t *f, uint64_t read_id, bool held) {
     message_t *read = fake_post_expect(&f->post, MESSAGE_READ);
     assert_int_equal(read->read.boot, GATEWAY_BOOT);
     assert_int_equal(read->read.read_id, read_id);
+    assert_int_equal(read->read.held, held);
+}
+
+/* The index is for storage, where the query waits. */
+static void index_ask_expected(fixture_t *f, uint64_t read_id) {
+    ask_expected(f, read_id, false);
+}
+
+/* The index is for the gateway, where the answer waits. */
+static void held_ask_expected(fixture_t *f, uint64_t read_id) {
+    ask_expected(f, read_id, true);
+}
+
+/* One that storage answers at once, as `read_id`. */
+static uint64_t held_query_expected(fixture_t *f, uint64_t read_id) {
+    message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
+    assert_int_equal(query->batch.seq, read_id);
+    assert_int_equal(query->batch.read_id, 0);
+    assert_int_equal(query->batch.applied, 0);
+    return query_token(query);
+}
+
+/* One that storage answers when it has got to `index`. */
+static uint64_t query_expected_at(fixture_t *f, uint64_t index) {
+    message_t *query = fake_post_expect(&f->post, MESSAGE_QUERY);
+    assert_int_equal(query->batch.seq, 0);
+    assert_int_equal(query->batch.read_id, 0);
+    assert_int_equal(query->batch.applied, index);
+    return query_token(query);
+}
+
+/* Sends GET_1 alone, so that its answer is held; the token of its query. */
+static uint64_t get_is_held(fixture_t *f, uint64_t read_id) {
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    held_ask_expected(f, read_id);
+    return held_query_expected(f, read_id);
+}
+
+static void ready_comes(fixture_t *f, uint64_t boot, uint64_t read_id, uint64_t index) {
+    message_t message = {.kind = MESSAGE_READ_READY,
+                         .read = {.boot = boot, .read_id = read_id, .index = index}};
+    message_comes(f, ACTOR_RAFT, &message);
 }
 
 static void read_refused_comes(fixture_t *f) {
@@ -41,8 +84,10 @@ static void read_refused_comes(fixture_t *f) {
 static void a_read_goes_to_storage_and_raft(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
+    client_sends(f, 'B', PUT_1);
     client_sends(f, 'A', GET_1);
     turn(f);
+    propose_expected(f, 1, 0, 1);
     index_ask_expected(f, 1); /* first, as it takes longer */
     uint64_t token = query_expected(f, 1);
     nothing_expected(f);
@@ -52,9 +97,148 @@ static void a_read_goes_to_storage_and_raft(void **state) {
     answer_expected(f, 'A', "[1, 1, nil, {\"value\": b\"v\"}]");
     answer_comes(f, token, "nil {\"value\": b\"v\"}");
     no_answer_expected(f); /* once */
-    turn_at(f, f->now_ms + 10000);
+    turn(f);
     nothing_expected(f);
 }
+
+/* ---- answers that are held (gateway_held.c) ---- */
+
+static void an_answer_waits_for_its_index(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t token = get_is_held(f, 1);
+    answer_comes_held(f, 1, 40, token, "nil {}");
+    ready_comes(f, GATEWAY_BOOT - 1, 1, 40); /* of an earlier gateway */
+    ready_comes(f, GATEWAY_BOOT, 0, 40);     /* of earlier reads */
+    no_answer_expected(f);
+    ready_comes(f, GATEWAY_BOOT, 1, 40);
+    answer_expected(f, 'A', "[1, 1, nil, {}]");
+    ready_comes(f, GATEWAY_BOOT, 1, 40);
+    no_answer_expected(f); /* once */
+    nothing_expected(f);
+}
+
+static void an_index_waits_for_its_answer(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t token = get_is_held(f, 1);
+    ready_comes(f, GATEWAY_BOOT, 2, 40); /* of later reads, and so of this one */
+    nothing_expected(f);
+    answer_comes_held(f, 1, 40, token, "nil {}");
+    answer_expected(f, 'A', "[1, 1, nil, {}]");
+    nothing_expected(f);
+}
+
+static void an_answer_of_before_its_index_is_not_given(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    for (uint64_t read_id = 1; read_id <= 2; read_id++) {
+        uint64_t token = get_is_held(f, read_id);
+        if (read_id == 1)
+            ready_comes(f, GATEWAY_BOOT, read_id, 41);
+        answer_comes_held(f, read_id, 40, token, "nil {\"value\": b\"old\"}");
+        if (read_id == 2)
+            ready_comes(f, GATEWAY_BOOT, read_id, 41);
+        no_answer_expected(f);
+        assert_int_equal(query_expected_at(f, 41), token);
+        answer_comes_held(f, read_id, 40, token, "nil {\"value\": b\"old\"}");
+        no_answer_expected(f);
+        answer_comes(f, token, "nil {\"value\": b\"new\"}");
+        answer_expected(f, 'A', "[1, 1, nil, {\"value\": b\"new\"}]");
+        nothing_expected(f);
+    }
+}
+
+/* Storage answers a long query in parts, each at the state of its turn. */
+static void parts_are_compared_and_not_kept(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'B', GET_2);
+    uint64_t first = get_is_held(f, 1); /* of B's query, in the same turn */
+    answer_comes_held(f, 1, 40, first, "nil {}");
+    ready_comes(f, GATEWAY_BOOT, 1, 40);
+    no_answer_expected(f);
+    uint64_t again = query_expected_at(f, 40);
+    assert_int_equal(again, first);
+    answer_comes(f, first, "nil {}");
+    answer_expected(f, 'B', "[1, 2, nil, {}]");
+}
+
+static void what_is_large_is_not_held(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t token = get_is_held(f, 1);
+    answer_comes_held(f, 1, 40, token, "nil {\"value\": b\"v\"*4194304}"); /* 4 MiB and its frame */
+    ready_comes(f, GATEWAY_BOOT, 1, 40);
+    no_answer_expected(f);
+    answer_comes(f, query_expected_at(f, 40), "nil {\"value\": b\"v\"*4194304}");
+    assert_int_equal(f->answer_count, ++f->answer_at);
+}
+
+static void only_few_are_held(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    for (unsigned i = 0; i < 16; i++)
+        client_sends(f, 'A', GET_1);
+    turn(f);
+    held_ask_expected(f, 1);
+    held_query_expected(f, 1);
+    client_sends(f, 'A', GET_1); /* those are under way */
+    turn(f);
+    index_ask_expected(f, 2);
+    query_expected(f, 2);
+    turn_at(f, f->now_ms + 5000);
+    fake_post_skip(&f->post);
+    f->answer_at = f->answer_count;
+    for (unsigned i = 0; i < 17; i++)
+        client_sends(f, 'A', GET_1);
+    turn(f);
+    index_ask_expected(f, 3);
+    query_expected(f, 3);
+}
+
+/* Its first pairs may come later, and at another state than that of the turn. */
+static void a_watch_is_not_held(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', "[0, 1, \"watch_tree\", [\"d\"]]");
+    fake_post_expect(&f->post, MESSAGE_SUBSCRIBE);
+    turn(f);
+    index_ask_expected(f, 1);
+    query_expected(f, 1);
+}
+
+/* It has forgotten who asked it for an index. */
+static void with_a_new_raft_they_wait_at_storage(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t token = get_is_held(f, 1);
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
+    assert_int_equal(query_expected(f, 1), token);
+    answer_comes_held(f, 1, 40, token, "nil {}");
+    status_comes(f, 5, 1);
+    turn(f);
+    index_ask_expected(f, 1);
+    no_answer_expected(f);
+    answer_comes(f, token, "nil {}");
+    answer_expected(f, 'A', "[1, 1, nil, {}]");
+    nothing_expected(f);
+}
+
+static void a_new_storage_is_asked_anew(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    uint64_t token = get_is_held(f, 1);
+    answer_comes_held(f, 1, 40, token, "nil {}");
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_STORAGE, f->now_ms);
+    ready_comes(f, GATEWAY_BOOT, 1, 40);
+    no_answer_expected(f);
+    turn(f);
+    held_ask_expected(f, 2);
+    assert_int_equal(held_query_expected(f, 2), token);
+}
+
+/* ---- waiting ---- */
 
 static void a_read_without_leader_waits_at_storage(void **state) {
     fixture_t *f = *state;
@@ -83,27 +267,29 @@ static void a_read_index_is_asked_for_again(void **state) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', GET_1);
     turn(f);
-    index_ask_expected(f, 1);
-    query_expected(f, 1);
+    held_ask_expected(f, 1);
+    held_query_expected(f, 1);
     assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms), 10250);
     turn_at(f, 10249);
     nothing_expected(f);
     turn_at(f, 10250);
-    index_ask_expected(f, 1);
+    held_ask_expected(f, 1);
     read_refused_comes(f); /* sooner, but not at once */
     turn(f);
     nothing_expected(f);
     turn_at(f, 10270);
-    index_ask_expected(f, 1);
+    held_ask_expected(f, 1);
     nothing_expected(f);
 }
 
 static void a_new_storage_gets_the_queries_again(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
     client_sends(f, 'A', GET_1);
     client_sends(f, 'A', STALE_3);
     turn(f);
+    propose_expected(f, 1, 0, 1);
     index_ask_expected(f, 1);
     uint64_t token = query_expected(f, 1);
     uint64_t stale = query_expected(f, 0);
@@ -121,22 +307,6 @@ static void a_new_storage_gets_the_queries_again(void **state) {
     nothing_expected(f);
     answer_comes(f, token, "nil {}");
     answer_expected(f, 'A', "[1, 1, nil, {}]");
-}
-
-static void a_new_raft_is_asked_again(void **state) {
-    fixture_t *f = *state;
-    status_comes(f, 5, 1);
-    client_sends(f, 'A', GET_1);
-    turn(f);
-    index_ask_expected(f, 1);
-    query_expected(f, 1);
-    gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
-    turn(f);
-    nothing_expected(f);
-    status_comes(f, 5, 1);
-    turn(f);
-    index_ask_expected(f, 1);
-    nothing_expected(f); /* storage has the query */
 }
 
 static void reads_have_a_deadline(void **state) {
@@ -382,8 +552,8 @@ static void a_result_cannot_answer_another_kind(void **state) {
     client_sends(f, 'A', GET_1);
     turn(f);
     message_t message = {.kind = MESSAGE_ADMIN_RESULT};
-    index_ask_expected(f, 1);
-    message.admin.token = query_expected(f, 1);
+    held_ask_expected(f, 1);
+    message.admin.token = held_query_expected(f, 1);
     message.admin.op = ADMIN_REMOVE;
     message_comes(f, ACTOR_RAFT, &message);
     no_answer_expected(f);
@@ -529,11 +699,19 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_destroy)
     const struct CMUnitTest tests[] = {
         T(a_read_goes_to_storage_and_raft),
+        T(an_answer_waits_for_its_index),
+        T(an_index_waits_for_its_answer),
+        T(an_answer_of_before_its_index_is_not_given),
+        T(parts_are_compared_and_not_kept),
+        T(what_is_large_is_not_held),
+        T(only_few_are_held),
+        T(a_watch_is_not_held),
+        T(with_a_new_raft_they_wait_at_storage),
+        T(a_new_storage_is_asked_anew),
         T(a_read_without_leader_waits_at_storage),
         T(a_stale_read_needs_no_raft),
         T(a_read_index_is_asked_for_again),
         T(a_new_storage_gets_the_queries_again),
-        T(a_new_raft_is_asked_again),
         T(reads_have_a_deadline),
         T(ping_and_status_need_nobody),
         T(ping_is_answered_once_the_node_is_known),

@@ -308,17 +308,41 @@ static void a_proposal_is_written_and_committed(void **state) {
     assert_int_equal(status_now(f).gateway_boot, 1000);   /* a new gateway must be above it */
 }
 
+static void read_ready_expected(fixture_t *f, actor_t to, uint64_t read_id) {
+    message_t *ready = fake_post_find(&f->post, MESSAGE_READ_READY);
+    assert_non_null(ready);
+    assert_int_equal(f->post.to[f->post.at - 1], to);
+    assert_int_equal(ready->read.read_id, read_id);
+    assert_int_equal(ready->read.boot, 1000);
+    assert_true(ready->read.index >= 1);
+}
+
 static void a_read_is_safe_on_a_single_node(void **state) {
     fixture_t *f = *state;
     leads(f);
     message_t message = {.kind = MESSAGE_READ, .read = {.boot = 1000, .read_id = 3}};
     comes(f, ACTOR_GATEWAY, &message);
     turn(f);
-    message_t *ready = fake_post_find(&f->post, MESSAGE_READ_READY);
-    assert_non_null(ready);
-    assert_int_equal(ready->read.read_id, 3);
-    assert_int_equal(ready->read.boot, 1000);
-    assert_true(ready->read.index >= 1);
+    read_ready_expected(f, ACTOR_STORAGE, 3);
+    assert_null(fake_post_find(&f->post, MESSAGE_READ_READY));
+    message = (message_t){.kind = MESSAGE_READ, .read = {.boot = 1000, .read_id = 4, .held = true}};
+    comes(f, ACTOR_GATEWAY, &message);
+    turn(f);
+    read_ready_expected(f, ACTOR_GATEWAY, 4);
+    assert_null(fake_post_find(&f->post, MESSAGE_READ_READY));
+}
+
+/* One index for both, which came in one turn: each of those who wait is told. */
+static void a_read_index_goes_to_all_who_wait(void **state) {
+    fixture_t *f = *state;
+    leads(f);
+    message_t held = {.kind = MESSAGE_READ, .read = {.boot = 1000, .read_id = 3, .held = true}};
+    message_t parked = {.kind = MESSAGE_READ, .read = {.boot = 1000, .read_id = 4}};
+    comes(f, ACTOR_GATEWAY, &held);
+    comes(f, ACTOR_GATEWAY, &parked);
+    turn(f);
+    read_ready_expected(f, ACTOR_STORAGE, 4);
+    read_ready_expected(f, ACTOR_GATEWAY, 4);
 }
 
 static void a_full_disk_refuses_proposals(void **state) {
@@ -941,6 +965,7 @@ int main(void) {
         T(a_new_storage_means_a_new_core),
         T(a_proposal_is_written_and_committed),
         T(a_read_is_safe_on_a_single_node),
+        T(a_read_index_goes_to_all_who_wait),
         T(a_full_disk_refuses_proposals),
         T(many_proposals_of_a_turn_are_several_writes),
         T(a_member_is_added_and_removed),

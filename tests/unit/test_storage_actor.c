@@ -199,17 +199,22 @@ static void commit_comes(fixture_t *f, uint64_t commit) {
     comes(f, ACTOR_RAFT, &message);
 }
 
-static void query_comes(fixture_t *f, uint64_t read_id, uint64_t token) {
+static void query_of_comes(fixture_t *f, message_batch_t head, uint64_t token) {
+    bool stale = !head.read_id && !head.seq && !head.applied;
     buffer_t batch = {0}, request = {0};
-    text_msgpack(&request, read_id ? "[0, 1, \"get\", [\"k\"]]"
-                                   : "[0, 1, \"get\", [\"k\", {\"stale\": true}]]");
+    text_msgpack(&request, stale ? "[0, 1, \"get\", [\"k\", {\"stale\": true}]]"
+                                 : "[0, 1, \"get\", [\"k\"]]");
     batch_begin(&batch, 1);
     batch_add(&batch, token, (slice_t){request.data, request.size});
-    message_t message = {.kind = MESSAGE_QUERY, .batch = {.read_id = read_id}};
+    message_t message = {.kind = MESSAGE_QUERY, .batch = head};
     message.batch.payload = buffer_take(&batch);
     buffer_free(&batch);
     buffer_free(&request);
     comes(f, ACTOR_GATEWAY, &message);
+}
+
+static void query_comes(fixture_t *f, uint64_t read_id, uint64_t token) {
+    query_of_comes(f, (message_batch_t){.read_id = read_id}, token);
 }
 
 static void read_ready_comes(fixture_t *f, uint64_t read_id, uint64_t index) {
@@ -570,6 +575,27 @@ static void a_read_waits_until_it_is_safe(void **state) {
     query_comes(f, 1, 91);
     turn(f);
     assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+}
+
+/* Its gateway compares: it says for which read it is, and of which state. */
+static void a_read_whose_answer_is_held_does_not_wait(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    put_comes(f, 2, 2, "two", 1);
+    turn(f);
+    fake_post_skip(&f->post);
+    query_of_comes(f, (message_batch_t){.seq = 7}, 70);
+    query_of_comes(f, (message_batch_t){.applied = 2}, 80); /* asked again, with its index */
+    turn(f);
+    const message_t *answer = fake_post_find(&f->post, MESSAGE_ANSWER);
+    assert_non_null(answer);
+    assert_int_equal(answer->batch.seq, 7);
+    assert_int_equal(answer->batch.applied, 1);
+    assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
+    commit_comes(f, 2);
+    turn(f);
+    answer_expected(f, 80, "two");
 }
 
 /* ---- fetches ---- */
@@ -994,6 +1020,7 @@ int main(void) {
         T(a_stale_read_does_not_wait_for_ever),
         T(a_stop_flushes),
         T(a_read_waits_until_it_is_safe),
+        T(a_read_whose_answer_is_held_does_not_wait),
         T(a_fetch_holds_no_more_than_an_append),
         T(a_leader_proposes_what_is_due),
         T(writes_wait_for_space),
