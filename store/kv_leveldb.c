@@ -56,7 +56,6 @@ typedef struct store {
     leveldb_t *db;              /* NULL when that failed; guarded by `lock` */
     pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
     bool write_failed;          /* so the database must be opened again */
-    table_pages_t pages;        /* guarded by `write_lock` */
     time_t released;            /* when memory was last given back; guarded by `write_lock` */
     large_t *large;             /* it also keeps the list of open iterators and snapshots */
 } store_t;
@@ -131,7 +130,6 @@ static void store_close(kv_t *kv) {
     leveldb_writeoptions_destroy(self->sync_options);
     pthread_rwlock_destroy(&self->lock);
     pthread_mutex_destroy(&self->write_lock);
-    table_pages_free(&self->pages);
     free(self->directory);
     free(self);
 }
@@ -408,7 +406,7 @@ static void memory_release(store_t *self) {
     if (now.tv_sec - self->released < RELEASE_SECONDS)
         return;
     self->released = now.tv_sec;
-    table_pages_release(&self->pages, self->db, self->directory);
+    table_pages_release(self->db, self->directory);
     (void) malloc_trim(0); /* what earlier flushes took: write buffers and batches */
 }
 

@@ -11,10 +11,17 @@
 #include "store/table_pages.h"
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+typedef struct tables {
+    uint64_t *numbers; /* sorted */
+    size_t count;
+} tables_t;
 
 typedef struct range {
     uint64_t number; /* of the table that is mapped there */
@@ -26,33 +33,30 @@ static int number_compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool number_known(const uint64_t *numbers, size_t count, uint64_t number) {
-    return count && bsearch(&number, numbers, count, sizeof *numbers, number_compare);
+static bool tables_have(const tables_t *self, uint64_t number) {
+    return self->count &&
+           bsearch(&number, self->numbers, self->count, sizeof number, number_compare);
 }
 
-/* The tables there are, sorted, for the caller to free; NULL: there are none, or too many. */
-static uint64_t *numbers_read(leveldb_t *db, size_t *count) {
+/* The tables there are; none if they are too many. The caller frees the numbers. */
+static tables_t tables_read(leveldb_t *db) {
     /* " NUMBER:SIZE[KEY .. KEY]" a line, and "--- level …" between them; keys are escaped. */
     char *text = leveldb_property_value(db, "leveldb.sstables");
-    uint64_t *numbers = text ? malloc(TABLE_PAGES_TABLES * sizeof *numbers) : NULL;
-    *count = 0;
-    for (const char *line = text; numbers && line; line = strchr(line, '\n')) {
+    tables_t out = {.numbers = text ? malloc(TABLE_PAGES_TABLES * sizeof *out.numbers) : NULL};
+    for (const char *line = text; out.numbers && line; line = strchr(line, '\n')) {
         line += *line == '\n';
         if (*line != ' ')
             continue;
-        if (*count == TABLE_PAGES_TABLES) {
-            *count = 0;
+        if (out.count == TABLE_PAGES_TABLES) {
+            out.count = 0;
             break;
         }
-        numbers[(*count)++] = strtoull(line, NULL, 10);
+        out.numbers[out.count++] = strtoull(line, NULL, 10);
     }
     leveldb_free(text);
-    if (*count == 0) {
-        free(numbers);
-        return NULL;
-    }
-    qsort(numbers, *count, sizeof *numbers, number_compare);
-    return numbers;
+    if (out.count)
+        qsort(out.numbers, out.count, sizeof *out.numbers, number_compare);
+    return out;
 }
 
 /* Which table of the directory, a real path of `size` characters, a line of /proc/self/maps tells
@@ -72,16 +76,15 @@ static int range_compare(const void *a, const void *b) {
 }
 
 /* Where the tables of the directory are mapped that both lists name. */
-static size_t ranges_read(const char *directory, const table_pages_t *before,
-                          const table_pages_t *now, range_t ranges[]) {
+static size_t ranges_read(const char *directory, const tables_t *before, const tables_t *after,
+                          range_t ranges[]) {
     char line[PATH_MAX + 256], path[PATH_MAX];
     FILE *maps = realpath(directory, path) ? fopen("/proc/self/maps", "re") : NULL;
     size_t size = maps ? strlen(path) : 0, count = 0;
     range_t range;
     while (maps && count < 2 * TABLE_PAGES_TABLES && fgets(line, sizeof line, maps))
-        if (range_parse(line, path, size, &range) &&
-            number_known(before->known, before->count, range.number) &&
-            number_known(now->known, now->count, range.number))
+        if (range_parse(line, path, size, &range) && tables_have(before, range.number) &&
+            tables_have(after, range.number))
             ranges[count++] = range;
     if (maps)
         fclose(maps);
@@ -99,22 +102,17 @@ static void ranges_release(const range_t ranges[], size_t count) {
     }
 }
 
-void table_pages_release(table_pages_t *self, leveldb_t *db, const char *directory) {
+void table_pages_release(leveldb_t *db, const char *directory) {
     leveldb_readoptions_t *options = leveldb_readoptions_create();
+    tables_t before = tables_read(db);
     leveldb_iterator_t *pin = leveldb_create_iterator(db, options);
-    table_pages_t now = {.known = NULL};
-    now.known = numbers_read(db, &now.count);
+    tables_t after = tables_read(db);
     range_t *ranges = malloc(2 * TABLE_PAGES_TABLES * sizeof *ranges);
     if (ranges)
-        ranges_release(ranges, ranges_read(directory, self, &now, ranges));
+        ranges_release(ranges, ranges_read(directory, &before, &after, ranges));
     free(ranges);
     leveldb_iter_destroy(pin);
     leveldb_readoptions_destroy(options);
-    table_pages_free(self);
-    *self = now;
-}
-
-void table_pages_free(table_pages_t *self) {
-    free(self->known);
-    *self = (table_pages_t){.known = NULL};
+    free(before.numbers);
+    free(after.numbers);
 }
