@@ -30,6 +30,8 @@ def setUpModule():
 
 
 class FullDiskTest(LoadTestCase):
+    LARGE_SHARE = 0.1
+
     def arena_start(self, count, size):
         self.arena = Arena(count, disks=size)
         self.nodes += self.arena.nodes

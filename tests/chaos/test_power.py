@@ -24,6 +24,8 @@ def setUpModule():
 
 
 class Power(LoadTestCase):
+    LARGE_SHARE = 0.1
+
     def setUp(self):
         super().setUp()
         self.arena = Arena(3, disks=disk.IMAGE_BYTES)

@@ -24,6 +24,7 @@ from wire import NoAnswer, RpcError, key_bytes
 SEED = int(os.environ.get("DRAX_TEST_SEED", random.SystemRandom().randrange(2**32)))
 WORKERS = 6
 KEYS_AT_ONCE = 2
+LARGE_BYTES = 100_000     # beyond what is kept in LevelDB itself
 OPS_PER_KEY = 25          # small histories keep the checker fast
 ATTEMPT_S = 2.0           # then the outcome is unknown, and the connection is given up
 GIVE_UP_S = 60
@@ -64,11 +65,12 @@ class Record:
 class Worker(threading.Thread):
     """One client of all three nodes."""
 
-    def __init__(self, number, nodes, record):
+    def __init__(self, number, nodes, record, large_share):
         super().__init__(daemon=True)
         self.number = number
         self.nodes = nodes
         self.record = record
+        self.large_share = large_share
         self.random = random.Random(f"{SEED} {number}")
         self.clients = {}
         self.sequence = itertools.count(1)
@@ -126,6 +128,8 @@ class Worker(threading.Thread):
         """Half of the writes are tried once, the other half again, under one {client, seq}, until
         the outcome is known."""
         value = None if kind == "delete" else b"%d-%d" % (self.number, next(self.sequence))
+        if value and self.random.random() < self.large_share:
+            value += b"." * LARGE_BYTES
         method, params = {"put": ("put", [key, value]), "create": ("atomic_put", [key, value, None]),
                           "swap": ("atomic_put", [key, value, index]), "delete": ("delete", [key])}[kind]
         again = self.random.random() < 0.5
@@ -200,6 +204,7 @@ class LoadTestCase(DraxTestCase):
     """Nodes under load. load_start() begins it, load_end() ends it and judges."""
 
     LED_S = 0  # see Watcher; 0: every answer counts
+    LARGE_SHARE = 0  # of values
 
     def setUp(self):
         super().setUp()
@@ -212,7 +217,8 @@ class LoadTestCase(DraxTestCase):
         self.loaded = list(nodes)
         self.record = Record()
         self.watcher = Watcher(self.loaded, self.record, self.LED_S)
-        self.threads = [self.watcher] + [Worker(i, self.loaded, self.record) for i in range(WORKERS)]
+        self.threads = [self.watcher] + [Worker(number, self.loaded, self.record, self.LARGE_SHARE)
+                                         for number in range(WORKERS)]
         for thread in self.threads:
             thread.start()
 
