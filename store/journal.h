@@ -72,7 +72,8 @@ void journal_reserve_run(journal_reserve_t *job);
 int journal_reserve_end(journal_t *self, journal_reserve_t **job);
 /* True while no reserved segment is ready and the last attempt found the disk full. */
 bool journal_no_space(const journal_t *self);
-/* Gives up the files that are kept to be written over: others need their space. DRAX_EIO. */
+/* Gives up the files that are kept to be written over: others need their space. DRAX_EIO: some are
+ * left. */
 int journal_used_release(journal_t *self);
 
 bool journal_dead(const journal_t *self);

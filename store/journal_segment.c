@@ -154,7 +154,7 @@ int segment_retire(journal_t *self, const segment_t *segment) {
 
 int journal_used_release(journal_t *self) {
     char path[LIMIT_PATH_BYTES];
-    int rc = self->dead ? DRAX_EIO : 0;
+    int rc = 0;
     while (rc == 0 && self->used > 0) {
         used_path(self, self->used, path);
         rc = self->fs.remove(self->fs.self, path);

@@ -433,6 +433,9 @@ static void test_used(void **state) {
     while (used_files(self) > 1)
         append_alike(self, ++last, 1);
     assert_false(journal_no_space(self->journal));
+    fs_faulty_fail(self->disk, 1, 1, DRAX_EIO);
+    assert_int_equal(journal_used_release(self->journal), DRAX_EIO);
+    assert_int_equal(used_files(self), 1);
     assert_int_equal(journal_used_release(self->journal), 0);
     assert_int_equal(used_files(self), 0);
     fs_faulty_limit(self->disk, 0);
