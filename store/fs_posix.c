@@ -20,9 +20,11 @@
 #include <unistd.h>
 
 #include "broker/error.h"
+#include "store/fs_direct.h"
 
 struct fs_file {
     int fd;
+    fs_direct_t *direct; /* NULL: all goes through the page cache */
 };
 
 /* The code for the present errno. */
@@ -58,6 +60,8 @@ static int posix_open(void *self, const char *path, bool create, fs_file_t **out
         free(file);
         return code;
     }
+    /* A new file has no size yet. */
+    file->direct = create ? NULL : fs_direct_new(path, file->fd);
     *out = file;
     return 0;
 }
@@ -79,6 +83,13 @@ static int posix_pread(fs_file_t *file, void *data, size_t size, uint64_t offset
 }
 
 static int posix_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    bool done = false;
+    if (file->direct && fs_direct_write(file->direct, parts, count, offset, &done) != 0)
+        return errno_code();
+    if (done)
+        return 0;
+    if (file->direct)
+        fs_direct_changed(file->direct);
     while (count > 0) {
         if (parts->iov_len == 0) {
             parts++;
@@ -125,6 +136,8 @@ static int posix_size(fs_file_t *file, uint64_t *out) {
 
 static int posix_truncate(fs_file_t *file, uint64_t size) {
     int rc;
+    if (file->direct)
+        fs_direct_changed(file->direct);
     do
         rc = ftruncate(file->fd, (off_t) size);
     while (rc != 0 && errno == EINTR);
@@ -135,6 +148,7 @@ static void posix_close(fs_file_t **file) {
     if (!*file)
         return;
     /* What matters was synced before; an error here has no one left to be told. */
+    fs_direct_destroy(&(*file)->direct);
     (void) close((*file)->fd);
     free(*file);
     *file = NULL;

@@ -92,6 +92,106 @@ static void test_read_write(void **state) {
     fs->close(&file);
 }
 
+enum { FILE_BYTES = 1 << 20 };
+
+static void file_fill(home_t *self, const char *name, uint8_t value, size_t size) {
+    const fs_t *fs = self->fs;
+    fs_file_t *file;
+    uint8_t *data = malloc(size);
+    assert_non_null(data);
+    memset(data, value, size);
+    struct iovec part = {data, size};
+    assert_int_equal(fs->open(fs->self, path(self, name), true, &file), 0);
+    assert_int_equal(fs->pwritev(file, &part, 1, 0), 0);
+    fs->close(&file);
+    free(data);
+}
+
+static void file_expect(const fs_t *fs, fs_file_t *file, const uint8_t *expected, size_t size) {
+    uint8_t *data = malloc(FILE_BYTES + 1);
+    size_t got;
+    assert_non_null(data);
+    assert_int_equal(fs->pread(file, data, FILE_BYTES + 1, 0, &got), 0);
+    assert_int_equal(got, size);
+    assert_memory_equal(data, expected, size);
+    free(data);
+}
+
+/* Appends mostly, small and large, here and there a write elsewhere or another size: always the
+ * bytes that were given and no others. */
+static void test_writes_in_place(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    uint8_t *model = malloc(2 * FILE_BYTES), *data = malloc(FILE_BYTES);
+    assert_true(model && data);
+    size_t size = 200 * 4096 + 100;
+    file_fill(self, "a", 9, size);
+    memset(model, 9, size);
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), false, &file), 0);
+    unsigned seed = 7;
+    size_t end = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        unsigned kind = (unsigned) rand_r(&seed) % 100;
+        size_t length = (size_t) rand_r(&seed) % (kind < 90 ? 900 : 200000);
+        if (kind >= 98) {
+            size = 100000 + (size_t) rand_r(&seed) % 800000;
+            size_t before;
+            uint64_t was;
+            assert_int_equal(fs->size(file, &was), 0);
+            before = (size_t) was;
+            assert_int_equal(fs->truncate(file, size), 0);
+            if (size > before)
+                memset(model + before, 0, size - before);
+        }
+        if (kind % 10 == 0 || end + length > FILE_BYTES)
+            end = (size_t) rand_r(&seed) % size;
+        if (end + length > FILE_BYTES)
+            length = FILE_BYTES - end;
+        for (size_t at = 0; at < length; at++)
+            data[at] = (uint8_t) (i + at);
+        if (end > size)
+            memset(model + size, 0, end - size);
+        memcpy(model + end, data, length);
+        size_t half = length / 3;
+        struct iovec parts[] = {{data, half}, {NULL, 0}, {data + half, length - half}};
+        assert_int_equal(fs->pwritev(file, parts, 3, end), 0);
+        end += length;
+        size = length && end > size ? end : size;
+        if (i % 50 == 0)
+            file_expect(fs, file, model, size);
+    }
+    assert_int_equal(fs->sync(file), 0);
+    file_expect(fs, file, model, size);
+    fs->close(&file);
+    free(data);
+    free(model);
+}
+
+/* A file that lost its name is the one that is written to all the same. */
+static void test_write_after_rename(void **state) {
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    char other[128];
+    file_fill(self, "a", 1, 8192);
+    file_fill(self, "b", 2, 8192);
+    fs_file_t *file, *named;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), false, &file), 0);
+    (void) snprintf(other, sizeof other, "%s/b", self->directory);
+    assert_int_equal(fs->rename(fs->self, other, path(self, "a")), 0);
+    struct iovec part = {(uint8_t[]){7}, 1};
+    assert_int_equal(fs->pwritev(file, &part, 1, 0), 0);
+    uint8_t byte;
+    size_t got;
+    assert_int_equal(fs->pread(file, &byte, 1, 0, &got), 0);
+    assert_int_equal(byte, 7);
+    assert_int_equal(fs->open(fs->self, path(self, "a"), false, &named), 0);
+    assert_int_equal(fs->pread(named, &byte, 1, 0, &got), 0);
+    assert_int_equal(byte, 2);
+    fs->close(&named);
+    fs->close(&file);
+}
+
 /* More parts than one system call takes. */
 static void test_many_parts(void **state) {
     home_t *self = *state;
@@ -274,9 +374,17 @@ static void test_replace_faults(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_open),          CASE(test_read_write),   CASE(test_many_parts),
-        CASE(test_partial_write), CASE(test_map),          CASE(test_map_without_room),
-        CASE(test_directories),   CASE(test_replace_load), cmocka_unit_test(test_replace_faults),
+        CASE(test_open),
+        CASE(test_read_write),
+        CASE(test_many_parts),
+        CASE(test_partial_write),
+        CASE(test_map),
+        CASE(test_map_without_room),
+        CASE(test_writes_in_place),
+        CASE(test_write_after_rename),
+        CASE(test_directories),
+        CASE(test_replace_load),
+        cmocka_unit_test(test_replace_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
