@@ -3,6 +3,7 @@ started alone."""
 
 import itertools
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -333,6 +334,22 @@ class Lifecycle(NodeTest):
             self.assertEqual((got["value"], got["revision"]), (f"crash {i}".encode(), revision))
         after = node.status()
         self.assertEqual((after["node"], after["cluster"]), (before["node"], before["cluster"]))
+
+    def test_a_damaged_large_value_is_named(self):
+        node = self.node()
+        value = bytes(range(256)) * 400
+        node.call("put", "large", value)
+        node.restart()  # a stop flushes
+        self.assertEqual(node.call("get", "large")["value"], value)
+        node.stop()
+        file = next(pathlib.Path(node.home).glob("state/*/large/*.val"))
+        content = bytearray(file.read_bytes())
+        content[50000] ^= 1
+        file.write_bytes(content)
+        node.start()
+        with node.client() as client:
+            client.send("get", "large")
+            node.process.line_wait(lambda line: f"{file.name}: the checksum of the value is wrong" in line, 20)
 
     def test_sigterm_and_sigint(self):
         node = self.node(start=False)

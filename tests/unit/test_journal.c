@@ -430,6 +430,12 @@ static void test_used(void **state) {
     assert_int_equal(used_files(self), JOURNAL_USED_MAX);
     assert_null(journal_reserve_begin(self->journal)); /* they are as good as a spare */
     fs_faulty_limit(self->disk, fs_faulty_used(self->disk));
+    entry_t large = {.index = last + 1, .term = 1, .kind = ENTRY_BLOCK};
+    large.payload = payload_new(2 * SEGMENT); /* needs a file of its own: the disk is found full */
+    memset(payload_bytes(large.payload), 1, 2 * SEGMENT);
+    assert_int_equal(journal_append(self->journal, false, 0, 0, &large, 1), DRAX_ENOSPC);
+    entry_clear(&large);
+    assert_false(journal_no_space(self->journal));
     while (used_files(self) > 1)
         append_alike(self, ++last, 1);
     assert_false(journal_no_space(self->journal));
