@@ -4,7 +4,7 @@
  *   slot   = tag:u8 size:u8            the head's: bits of its key's hash, and how long it is
  *   head   = key_size:u8 key header    header: as in a record
  *
- * A bucket has 1,024 bytes; its heads stand in the reverse order of their slots, the first one's at
+ * A bucket has 896 bytes; its heads stand in the reverse order of their slots, the first one's at
  * the end, so that a search looks at one or two cache lines of slots and then at a head.
  *
  * Invariants
@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
-#define BUCKET_BYTES 1024u
+#define BUCKET_BYTES 896u
 #define BUCKETS_LEAST 64u
 #define BUCKETS_MOST (HEADS_BYTES / BUCKET_BYTES)
 #define SPLITS 2u /* with each put, while buckets double */

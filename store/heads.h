@@ -11,7 +11,7 @@
 #include "store/record.h"
 
 #define HEADS_KEY_BYTES 128u
-#define HEADS_BYTES (32u << 20)
+#define HEADS_BYTES (28u << 20)
 
 /* All zero: an empty one. */
 typedef struct heads {
