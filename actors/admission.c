@@ -66,8 +66,7 @@ pending_t *admission_next(admission_t *self, pendings_t *pendings) {
         if (account->queue_head < account->queue_count || !may)
             list_append(self, account);
         if (pending) {
-            pending->reading = true;
-            account->reading++;
+            pendings_reading_begin(pendings, pending);
             return pending;
         }
         if (account->waits && !seen)

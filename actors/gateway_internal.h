@@ -25,8 +25,9 @@
 #define GATEWAY_REPEAT_MS 1000u
 #define GATEWAY_READ_REPEAT_MS 250u
 #define GATEWAY_REFUSED_MS 20u
-/* An open block waits for more commands no longer than this. */
+/* An open block waits for more commands no longer than this; and reads for more reads. */
 #define GATEWAY_GATHER_MS 20u
+#define GATEWAY_GATHER_READS_MS 2u
 /* Answers are held for so many reads, and when they are no larger in all. */
 #define GATEWAY_HELD_READS 16u
 #define GATEWAY_HELD_BYTES ADMISSION_BYTES
@@ -119,6 +120,7 @@ struct gateway_actor {
 
     admission_t admission;           /* reads that are not with storage yet */
     uint64_t read_id;                /* of the last linearizable query */
+    uint64_t gather_until_ms;        /* reads wait for more; 0: none does */
     uint64_t asked_id, asked_ms;     /* the last read index wanted, and when */
     buffer_t queries, stale_queries; /* this turn's, as batch elements */
     size_t query_count, stale_count;

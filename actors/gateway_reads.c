@@ -69,10 +69,33 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
     }
 }
 
-void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
-    reads_expire(self, now_ms);
+/* Do reads wait for more of their kind? As commands do (gateway_blocks.c): until they are as many
+ * as storage has, or it has answered; not longer than GATEWAY_GATHER_READS_MS, as what storage has
+ * may be slow. */
+static bool reads_gather(gateway_actor_t *self, uint64_t now_ms) {
+    size_t reading = pendings_count_reading(self->pendings);
+    size_t waiting = pendings_count_kind(self->pendings, PENDING_READ) +
+                     pendings_count_kind(self->pendings, PENDING_STALE) - reading;
+    bool sending = self->query_count || self->stale_count; /* once more: these go along */
+    if (waiting == 0 || waiting >= reading || sending) {
+        self->gather_until_ms = 0;
+        return false;
+    }
+    if (!self->gather_until_ms)
+        self->gather_until_ms = now_ms + GATEWAY_GATHER_READS_MS;
+    return now_ms < self->gather_until_ms;
+}
+
+static void reads_take(gateway_actor_t *self) {
+    self->gather_until_ms = 0;
     for (pending_t *pending; (pending = admission_next(&self->admission, self->pendings)) != NULL;)
         query_add(self, pending);
+}
+
+void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
+    reads_expire(self, now_ms);
+    if (!reads_gather(self, now_ms))
+        reads_take(self);
     if (!pendings_count_kind(self->pendings, PENDING_READ))
         gateway_held_end(self);
     bool held = gateway_held_may(self);
@@ -138,5 +161,6 @@ uint64_t gateway_reads_deadline(const gateway_actor_t *self) {
         return UINT64_MAX;
     uint64_t again = self->asked_ms + GATEWAY_READ_REPEAT_MS;
     bool wanted = pendings_count_kind(self->pendings, PENDING_READ) > 0 && self->raft.leader;
-    return wanted && again < oldest->deadline_ms ? again : oldest->deadline_ms;
+    uint64_t at = wanted && again < oldest->deadline_ms ? again : oldest->deadline_ms;
+    return self->gather_until_ms && self->gather_until_ms < at ? self->gather_until_ms : at;
 }

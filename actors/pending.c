@@ -16,6 +16,7 @@ struct pendings {
     uint32_t oldest, newest; /* index + 1 */
     size_t bytes;
     size_t kinds[PENDING_LOCAL + 1];
+    size_t reading;     /* of all accounts */
     zhashx_t *accounts; /* by routing id */
     account_t *unsent;
     size_t unsent_bytes; /* of all accounts */
@@ -219,8 +220,10 @@ void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope,
     if (pending->kind != PENDING_WRITE)
         age_remove(self, pending);
     self->kinds[pending->kind]--;
-    if (pending->reading)
+    if (pending->reading) {
         pending->account->reading--;
+        self->reading--;
+    }
     self->bytes -= pending->bytes;
     pending->account->bytes -= pending->bytes;
     pending->account->requests--;
@@ -240,6 +243,16 @@ pending_t *pendings_newer(pendings_t *self, const pending_t *pending) {
 
 size_t pendings_count(const pendings_t *self) {
     return self->touched - self->free_count;
+}
+
+void pendings_reading_begin(pendings_t *self, pending_t *pending) {
+    pending->reading = true;
+    pending->account->reading++;
+    self->reading++;
+}
+
+size_t pendings_count_reading(const pendings_t *self) {
+    return self->reading;
 }
 
 size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind) {

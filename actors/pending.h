@@ -90,6 +90,9 @@ void pendings_close(pendings_t *self, pending_t *pending, envelope_t **envelope,
 pending_t *pendings_oldest(pendings_t *self);
 pending_t *pendings_newer(pendings_t *self, const pending_t *pending);
 size_t pendings_count(const pendings_t *self);
+/* It is with storage from now on; and how many are. */
+void pendings_reading_begin(pendings_t *self, pending_t *pending);
+size_t pendings_count_reading(const pendings_t *self);
 size_t pendings_count_kind(const pendings_t *self, pending_kind_t kind);
 
 /* The account of an envelope's connection, made if need be; NULL: too many, or no memory. For

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "actors/gateway_internal.h"
 #include "broker/error.h"
 #include "gateway_fixture.h"
 #include "text_msgpack.h"
@@ -185,6 +186,8 @@ static void only_few_are_held(void **state) {
     held_query_expected(f, 1);
     client_sends(f, 'A', GET_1); /* those are under way */
     turn(f);
+    nothing_expected(f);
+    turn_at(f, f->now_ms + GATEWAY_GATHER_READS_MS);
     index_ask_expected(f, 2);
     query_expected(f, 2);
     turn_at(f, f->now_ms + 5000);
@@ -282,6 +285,35 @@ static void a_read_index_is_asked_for_again(void **state) {
     nothing_expected(f);
 }
 
+static void reads_gather_while_as_many_are_with_storage(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1); /* so that none is held */
+    client_sends(f, 'A', GET_1);
+    client_sends(f, 'A', GET_2);
+    turn(f);
+    propose_expected(f, 1, 0, 1);
+    index_ask_expected(f, 1);
+    uint64_t token = query_expected(f, 1);
+    client_sends(f, 'B', GET_1);
+    turn(f);
+    nothing_expected(f);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms),
+                     f->now_ms + GATEWAY_GATHER_READS_MS);
+    answer_comes(f, token, "nil {}"); /* as many with storage as wait */
+    turn(f);
+    index_ask_expected(f, 2);
+    query_expected(f, 2);
+    client_sends(f, 'B', GET_1);
+    turn(f);
+    nothing_expected(f);
+    client_sends(f, 'A', GET_2);
+    turn(f);
+    index_ask_expected(f, 3);
+    query_expected(f, 3);
+    nothing_expected(f);
+}
+
 static void a_new_storage_gets_the_queries_again(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
@@ -376,6 +408,8 @@ static void connections_take_turns(void **state) {
     nothing_expected(f);
     answer_comes(f, first, "nil {}"); /* small: there is room for this one's place and one more */
     turn(f);
+    nothing_expected(f); /* 36 wait, 64 are with storage */
+    turn_at(f, f->now_ms + GATEWAY_GATHER_READS_MS);
     assert_int_equal(queries_expected(f, &token), 2);
 }
 
@@ -711,6 +745,7 @@ int main(void) {
         T(a_read_without_leader_waits_at_storage),
         T(a_stale_read_needs_no_raft),
         T(a_read_index_is_asked_for_again),
+        T(reads_gather_while_as_many_are_with_storage),
         T(a_new_storage_gets_the_queries_again),
         T(reads_have_a_deadline),
         T(ping_and_status_need_nobody),
