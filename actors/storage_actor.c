@@ -199,6 +199,8 @@ static size_t configs_gather(storage_actor_t *self, config_t **out) {
     uint64_t last = journal_last_index(self->journal);
     size_t count = 0;
     config_t *configs = calloc(1, sizeof *configs);
+    if (!configs)
+        self->fatal = DRAX_ENOMEM;
     if (configs && state_config(self->state)->count)
         configs[count++] = *state_config(self->state);
     for (uint64_t at = state_applied(self->state) + 1; configs && at <= last;) {
@@ -230,6 +232,7 @@ static uint64_t known_committed(const storage_actor_t *self) {
     return self->commit < last ? self->commit : last;
 }
 
+/* What cannot be told whole is not told: raft takes it for all there is. */
 void storage_opened_send(storage_actor_t *self) {
     message_t out = {.kind = MESSAGE_OPENED};
     message_opened_t *opened = &out.opened;
@@ -259,7 +262,10 @@ void storage_opened_send(storage_actor_t *self) {
         }
         opened->config_count = configs_gather(self, &opened->configs);
     }
-    self->post->local(self->post->self, ACTOR_RAFT, &out);
+    if (self->fatal)
+        message_clear(&out);
+    else
+        self->post->local(self->post->self, ACTOR_RAFT, &out);
 }
 
 /* Writes that an earlier life of raft sent but that were not synced are forgotten by it as well;
