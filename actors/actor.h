@@ -45,6 +45,8 @@ typedef struct actor_ops {
     bool (*stopped)(const void *self);
     /* True once it can do its part. */
     bool (*ready)(const void *self);
+    /* How many requests it works on. NULL: it does not tell. */
+    size_t (*load)(const void *self);
 } actor_ops_t;
 
 #endif

@@ -355,6 +355,11 @@ static bool gateway_stopped(const void *hint) {
     return self->stopping && (drained || self->stop_over);
 }
 
+static size_t gateway_load(const void *hint) {
+    const gateway_actor_t *self = hint;
+    return pendings_count(self->pendings);
+}
+
 static bool gateway_ready(const void *hint) {
     const gateway_actor_t *self = hint;
     return self->raft_known && self->raft.leader &&
@@ -369,6 +374,7 @@ const actor_ops_t gateway_actor_ops = {
     .stop = gateway_stop,
     .stopped = gateway_stopped,
     .ready = gateway_ready,
+    .load = gateway_load,
 };
 
 /* ---- life ---- */

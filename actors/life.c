@@ -257,6 +257,10 @@ int life_run(life_t *self) {
     return rc == LOOP_DONE ? 0 : rc;
 }
 
+size_t life_load(const life_t *self) {
+    return self->ops->load ? self->ops->load(self->actor) : 0;
+}
+
 void life_stop(life_t *self, uint64_t now_ms) {
     self->ops->stop(self->actor, now_ms);
 }

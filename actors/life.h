@@ -44,6 +44,9 @@ int life_run(life_t *self);
 /* Asks the actor to stop in good order; from a handler of the loop. */
 void life_stop(life_t *self, uint64_t now_ms);
 
+/* How many requests its actor works on; 0 for one that does not tell. */
+size_t life_load(const life_t *self);
+
 /* Where clients in the same process connect to the gateway of the embedded node `inproc`. */
 void life_clients_endpoint(char *out, size_t size, const char *inproc);
 

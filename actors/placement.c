@@ -14,12 +14,19 @@
 #define PLACEMENT_LOOK_MS 1000u
 /* Once let go, the threads stay so for this long: each change costs them their caches. */
 #define PLACEMENT_FREE_MS 10000u
+/* More requests than this at once are work for two CPUs; fewer for so long are not. */
+#define PLACEMENT_LOAD 8u
+#define PLACEMENT_QUIET_MS 1000u
 /* As ZeroMQ names its I/O threads. */
 #define IO_THREAD "ZMQbg/IO"
 #define NS_PER_S 1000000000u
 
 struct placement {
-    cpu_set_t allowed, own;
+    cpu_set_t allowed;
+    cpu_set_t own;           /* one of the two that follow */
+    cpu_set_t apart, joined; /* the actor's, and raft's */
+    bool together;
+    uint64_t busy_ms; /* when there was much to do last */
     bool free;
     bool overruled; /* by somebody outside: nothing is placed any more */
     uint64_t next_ms, freed_ms;
@@ -34,6 +41,10 @@ bool placement_frees(bool free, const placement_sample_t *sample) {
     if (free)
         return sample->ran >= sample->time / 3 && sample->idle >= sample->time / 2;
     return sample->waited >= sample->time / 5 && sample->idle >= sample->time;
+}
+
+bool placement_joins(bool together, size_t load, uint64_t quiet_ms) {
+    return load <= PLACEMENT_LOAD && (together || quiet_ms >= PLACEMENT_QUIET_MS);
 }
 
 /* ---- what the kernel tells ---- */
@@ -115,7 +126,22 @@ static bool overruled(const placement_t *self) {
            !CPU_EQUAL(&present, self->free ? &self->allowed : &self->own);
 }
 
-void placement_turn(placement_t *self, uint64_t now_ms) {
+static void move(placement_t *self, size_t load, uint64_t now_ms) {
+    placement_sample_t sample = {0};
+    if (load > PLACEMENT_LOAD || self->busy_ms == 0)
+        self->busy_ms = now_ms;
+    bool together = placement_joins(self->together, load, now_ms - self->busy_ms);
+    if (together == self->together || self->overruled)
+        return;
+    self->overruled = overruled(self);
+    self->together = together;
+    self->own = together ? self->joined : self->apart;
+    if (!self->overruled && !self->free)
+        (void) threads_place(self, &sample);
+}
+
+void placement_turn(placement_t *self, size_t load, uint64_t now_ms) {
+    move(self, load, now_ms);
     if (self->overruled || now_ms < self->next_ms)
         return;
     self->next_ms = now_ms + PLACEMENT_LOOK_MS;
@@ -175,7 +201,10 @@ int placement_new(placement_t **out, actor_t actor, const char *home) {
         return 0;
     }
     self->free = false;
-    CPU_SET(cpu_find(&self->allowed, home_number(home) + (actor != ACTOR_GATEWAY)), &self->own);
+    uint64_t number = home_number(home);
+    CPU_SET(cpu_find(&self->allowed, number + 1), &self->joined);
+    CPU_SET(cpu_find(&self->allowed, number + (actor != ACTOR_GATEWAY)), &self->apart);
+    self->own = self->apart;
     (void) threads_place(self, &sample);
     *out = self;
     return 0;

@@ -4,9 +4,10 @@
  * other and waits. Left to itself the scheduler puts whoever is woken on an idle CPU, and what
  * should be a switch becomes an interrupt to a CPU that sleeps, three times a hop. So the two are
  * kept on one CPU, the gateway's on one, raft's and storage's on the next; all other threads of the
- * process (LevelDB's, the workers) stay free. When the two wait for their CPU while others are
- * idle, they are let go: then they have work for more than one. Whoever places the threads from
- * outside (taskset) has the last word.
+ * process (LevelDB's, the workers) stay free. A gateway with few requests goes to raft's CPU, as
+ * the three then take turns too; with more there is work for two. When an actor's threads wait for
+ * their CPU while others are idle, they are let go: then they have work for more than one. Whoever
+ * places the threads from outside (taskset) has the last word.
  *
  * Owns: the affinity of the process's threads. Must not know what they do. Not for an embedded
  * node: the threads of a host are the host's.
@@ -27,10 +28,15 @@ typedef struct placement placement_t;
 int placement_new(placement_t **out, actor_t actor, const char *home);
 /* Leaves the threads where they are. */
 void placement_destroy(placement_t **self);
-/* Looks again when it is time; to be called every turn, by the actor's thread. */
-void placement_turn(placement_t *self, uint64_t now_ms);
+/* Looks again when it is time; to be called every turn, by the actor's thread. `load`: the requests
+ * that the actor works on. */
+void placement_turn(placement_t *self, size_t load, uint64_t now_ms);
 
-/* ---- the decision ---- */
+/* ---- the decisions ---- */
+
+/* Whether the gateway belongs on raft's CPU, given that it is there (`together`) or not, what it
+ * works on now, and for how long that has not been much. */
+bool placement_joins(bool together, size_t load, uint64_t quiet_ms);
 
 /* Of one stretch of time, in ns. */
 typedef struct placement_sample {

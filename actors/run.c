@@ -41,7 +41,7 @@ static uint64_t beat_deadline(const void *hint, uint64_t now_ms) {
 static int placement_look(void *hint, uint64_t now_ms) {
     run_t *self = hint;
     if (self->placement)
-        placement_turn(self->placement, now_ms);
+        placement_turn(self->placement, life_load(self->life), now_ms);
     return 0;
 }
 

@@ -121,15 +121,15 @@ static void the_actor_and_its_io_thread_share_a_cpu(void **state) {
     helper_start(&after); /* inherits the place, which is not for it */
     other = affinity(after.id);
     assert_true(CPU_EQUAL(&other, &own));
-    placement_turn(placement, 5000);
+    placement_turn(placement, 0, 5000);
     other = affinity(after.id);
     assert_true(CPU_EQUAL(&other, &all));
     own = affinity(0);
     assert_true(CPU_EQUAL(&own, &io));
 
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0); /* as taskset does */
-    placement_turn(placement, 7000);
-    placement_turn(placement, 9000);
+    placement_turn(placement, 0, 7000);
+    placement_turn(placement, 0, 9000);
     own = affinity(0);
     assert_true(CPU_EQUAL(&own, &all));
 
@@ -169,6 +169,40 @@ static void a_nodes_actors_agree_on_their_cpus(void **state) {
     }
 }
 
+static void a_quiet_gateway_goes_to_rafts_cpu(void **state) {
+    (void) state;
+    if (CPU_COUNT(&all) < 2)
+        skip();
+    assert_false(placement_joins(false, 0, 999));
+    assert_true(placement_joins(false, 8, 1000));
+    assert_true(placement_joins(true, 8, 0));
+    assert_false(placement_joins(true, 9, 5000));
+    const char *home = "/tmp/node0";
+    cpu_set_t raft = place_of(ACTOR_RAFT, home), gateway = place_of(ACTOR_GATEWAY, home), now;
+    placement_t *placement;
+    assert_int_equal(placement_new(&placement, ACTOR_GATEWAY, home), 0);
+    placement_turn(placement, 1, 5000);
+    placement_turn(placement, 1, 5999);
+    now = affinity(0);
+    assert_true(CPU_EQUAL(&now, &gateway));
+    placement_turn(placement, 1, 6000);
+    now = affinity(0);
+    assert_true(CPU_EQUAL(&now, &raft));
+    placement_turn(placement, 100, 6001); /* at once, and for a while */
+    placement_turn(placement, 1, 7000);
+    now = affinity(0);
+    assert_true(CPU_EQUAL(&now, &gateway));
+    placement_turn(placement, 1, 7001);
+    now = affinity(0);
+    assert_true(CPU_EQUAL(&now, &raft));
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0); /* as taskset does */
+    placement_turn(placement, 100, 7002);
+    placement_turn(placement, 1, 9000);
+    now = affinity(0);
+    assert_true(CPU_EQUAL(&now, &all));
+    placement_destroy(&placement);
+}
+
 static void with_one_cpu_there_is_nothing_to_choose(void **state) {
     (void) state;
     cpu_set_t one;
@@ -187,6 +221,7 @@ int main(void) {
         cmocka_unit_test(they_are_freed_when_they_wait_beside_idle_cpus),
         cmocka_unit_test_teardown(the_actor_and_its_io_thread_share_a_cpu, teardown),
         cmocka_unit_test_teardown(a_nodes_actors_agree_on_their_cpus, teardown),
+        cmocka_unit_test_teardown(a_quiet_gateway_goes_to_rafts_cpu, teardown),
         cmocka_unit_test_teardown(with_one_cpu_there_is_nothing_to_choose, teardown),
     };
     if (sched_getaffinity(0, sizeof all, &all) != 0)
