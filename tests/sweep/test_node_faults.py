@@ -1,7 +1,8 @@
 """A node whose actors run one by one; one of them is refused its n-th allocation, again and again.
 
 The actor may answer with an error, go on, or end with an exit code of its own and a line that says why.
-It must not crash; and whatever it did, all that was acknowledged is there once it runs without faults.
+It must not crash, nor may its neighbours: they may end as it may, and are started again, as a supervisor would. Whatever it
+did, all that was acknowledged is there once it runs without faults.
 DRAX_SWEEP_NTH=N tries every n up to N instead of a growing series.
 """
 
@@ -85,8 +86,16 @@ class NodeFaults(unittest.TestCase):
                 if not self.put_try() and process.popen.poll() is not None:
                     break
             self.checked(subject, nth, *self.stop(subject))
+            for actor in [actor for actor, each in self.processes.items() if each.popen.poll() is not None]:
+                self.checked(actor, nth, *self.stop(actor))
+                self.start(actor)
             self.start(subject)
-            wait_until(self.put_try, 60, f"a put after {subject} lost allocation {nth}")
+            try:
+                wait_until(self.put_try, 60, f"a put after {subject} lost allocation {nth}")
+            except AssertionError:
+                for actor, each in self.processes.items():
+                    print(f"--- {actor}", *list(each.lines())[-20:], sep="\n")
+                raise
             self.holds()
 
     def test_storage(self):
