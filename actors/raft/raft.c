@@ -43,7 +43,6 @@ raft_ready_t *raft_ready(raft_t *self) {
     self->snapshot_from = 0;
     uint64_t reported = self->commit_reported;
     self->commit_reported = commit_reportable(self);
-    ready->commit = self->commit;
     ready->commit_durable = self->commit_reported;
     ready->commit_advanced = self->commit_reported > reported;
     ready->status_changed = status_moved(self);

@@ -116,7 +116,7 @@ void raft_peer_down(raft_t *self, uint64_t peer);
 void raft_peer_up(raft_t *self, uint64_t peer);
 
 /* Membership, one change at a time (dissertation 4.1), leader only. `*index` is the entry of the
- * change: it is done when ready.commit reaches it in the same term. DRAX_ENOTLEADER; DRAX_EPENDING
+ * change: it is done when raft_commit reaches it in the same term. DRAX_ENOTLEADER; DRAX_EPENDING
  * (a change, or the own-term no-op, is not committed yet); DRAX_ENOTFOUND; DRAX_EEXIST (the address
  * belongs to a live member); DRAX_EINVAL (the last voter, too many members, a learner that has not
  * caught up). Adding an id that is a member already with the same addresses gives 0 and that
@@ -168,9 +168,8 @@ typedef struct raft_ready {
     /* What may be told to the leader once the write is durable. The core tells it as well, when it
      * hears of it; whoever is first will do. */
     message_ack_t ack;
-    bool commit_advanced; /* one of the two */
-    uint64_t commit;
-    /* Committed as soon as all writes up to this ready's are durable here; at least `commit`. */
+    bool commit_advanced; /* commit_durable has */
+    /* Committed as soon as all writes up to this ready's are durable here; at least raft_commit. */
     uint64_t commit_durable;
     raft_read_state_t *reads;
     size_t read_count;

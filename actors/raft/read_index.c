@@ -50,10 +50,11 @@ void handle_read_index(raft_t *self, const message_t *message) {
 void reads_flush(raft_t *self) {
     bool waiting = self->read_count && self->reads[self->read_count - 1].round == 0;
     if (waiting && self->commit >= self->term_start) {
+        uint64_t index = commit_reportable(self);
         self->round++;
         for (size_t i = self->read_count; i-- > 0 && self->reads[i].round == 0;) {
             self->reads[i].round = self->round;
-            self->reads[i].index = commit_reportable(self);
+            self->reads[i].index = index;
         }
         heartbeats_send(self);
     }

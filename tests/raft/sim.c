@@ -451,11 +451,11 @@ void sim_process(sim_t *self, sim_node_t *node) {
     for (size_t i = 0; i < ready->message_count; i++)
         message_queue(self, node, &ready->messages[i]);
     sim_commit_check(self, node, ready);
-    if (ready->commit > node->commit)
-        sim_say(self, "  %llu: commit %llu", U(node->id), U(ready->commit));
-    node->commit = ready->commit;
+    if (raft_commit(node->core) > node->commit)
+        sim_say(self, "  %llu: commit %llu", U(node->id), U(raft_commit(node->core)));
+    node->commit = raft_commit(node->core);
     if (ready->commit_advanced) {
-        if (ready->commit_durable > ready->commit)
+        if (ready->commit_durable > raft_commit(node->core))
             sim_say(self, "  %llu: commit %llu once durable", U(node->id),
                     U(ready->commit_durable));
         commit_take(self, node, ready);

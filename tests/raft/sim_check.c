@@ -120,8 +120,8 @@ void sim_committed(sim_t *self, const sim_node_t *node, uint64_t commit) {
 }
 
 void sim_commit_check(sim_t *self, const sim_node_t *node, const raft_ready_t *ready) {
-    majority_check(self, node, ready->commit, false);
-    sim_committed(self, node, ready->commit);
+    majority_check(self, node, raft_commit(node->core), false);
+    sim_committed(self, node, raft_commit(node->core));
     if (ready->commit_advanced) /* what was said before counted by the membership of then */
         majority_check(self, node, ready->commit_durable, true);
 }

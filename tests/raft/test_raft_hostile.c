@@ -223,7 +223,7 @@ static void carry_out(side_t *self) {
     if (ready->fetch_count)
         self->fetch_peer = ready->fetches[0].peer;
     if (self->written == self->offered)
-        self->applied = ready->commit;
+        self->applied = raft_commit(self->core);
     if (ready->snapshot_from && roll(2)) {
         /* Storage finishes what came before, then installs. */
         while (self->written < self->offered)
