@@ -77,10 +77,8 @@ static bool reads_gather(gateway_actor_t *self, uint64_t now_ms) {
     size_t waiting = pendings_count_kind(self->pendings, PENDING_READ) +
                      pendings_count_kind(self->pendings, PENDING_STALE) - reading;
     bool sending = self->query_count || self->stale_count; /* once more: these go along */
-    if (waiting == 0 || waiting >= reading || sending) {
-        self->gather_until_ms = 0;
+    if (waiting == 0 || waiting >= reading || sending)
         return false;
-    }
     if (!self->gather_until_ms)
         self->gather_until_ms = now_ms + GATEWAY_GATHER_READS_MS;
     return now_ms < self->gather_until_ms;
