@@ -23,10 +23,9 @@
 
 struct placement {
     cpu_set_t allowed;
-    cpu_set_t own;           /* one of the two that follow */
-    cpu_set_t apart, joined; /* the actor's, and raft's */
-    bool together;
-    uint64_t busy_ms; /* when there was much to do last */
+    cpu_set_t raft, apart; /* raft's CPU, and the gateway's when it is not there */
+    bool together;         /* with raft: so raft and storage always are */
+    uint64_t busy_ms;      /* when there was much to do last */
     bool free;
     bool overruled; /* by somebody outside: nothing is placed any more */
     uint64_t next_ms, freed_ms;
@@ -95,6 +94,13 @@ static bool is_io_thread(const char *thread) {
 
 /* ---- the threads ---- */
 
+/* Where those that are placed belong. */
+static const cpu_set_t *place(const placement_t *self) {
+    if (self->free)
+        return &self->allowed;
+    return self->together ? &self->raft : &self->apart;
+}
+
 /* Puts every thread where it belongs and adds up the times of those that are placed; false when
  * they cannot be told. A thread that ends meanwhile does not matter. */
 static bool threads_place(const placement_t *self, placement_sample_t *sample) {
@@ -110,7 +116,7 @@ static bool threads_place(const placement_t *self, placement_sample_t *sample) {
         bool placed = thread == getpid() || is_io_thread(entry->d_name);
         if (placed)
             told = thread_times_add(entry->d_name, sample) && told;
-        const cpu_set_t *wanted = placed && !self->free ? &self->own : &self->allowed;
+        const cpu_set_t *wanted = placed ? place(self) : &self->allowed;
         cpu_set_t present;
         if (sched_getaffinity(thread, sizeof present, &present) == 0 &&
             !CPU_EQUAL(&present, wanted))
@@ -122,8 +128,7 @@ static bool threads_place(const placement_t *self, placement_sample_t *sample) {
 
 static bool overruled(const placement_t *self) {
     cpu_set_t present;
-    return sched_getaffinity(0, sizeof present, &present) != 0 ||
-           !CPU_EQUAL(&present, self->free ? &self->allowed : &self->own);
+    return sched_getaffinity(0, sizeof present, &present) != 0 || !CPU_EQUAL(&present, place(self));
 }
 
 static void move(placement_t *self, size_t load, uint64_t now_ms) {
@@ -135,7 +140,6 @@ static void move(placement_t *self, size_t load, uint64_t now_ms) {
         return;
     self->overruled = overruled(self);
     self->together = together;
-    self->own = together ? self->joined : self->apart;
     if (!self->overruled && !self->free)
         (void) threads_place(self, &sample);
 }
@@ -202,9 +206,9 @@ int placement_new(placement_t **out, actor_t actor, const char *home) {
     }
     self->free = false;
     uint64_t number = home_number(home);
-    CPU_SET(cpu_find(&self->allowed, number + 1), &self->joined);
-    CPU_SET(cpu_find(&self->allowed, number + (actor != ACTOR_GATEWAY)), &self->apart);
-    self->own = self->apart;
+    CPU_SET(cpu_find(&self->allowed, number), &self->apart);
+    CPU_SET(cpu_find(&self->allowed, number + 1), &self->raft);
+    self->together = actor != ACTOR_GATEWAY;
     (void) threads_place(self, &sample);
     *out = self;
     return 0;
