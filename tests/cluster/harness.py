@@ -516,7 +516,7 @@ class DraxTestCase(unittest.TestCase):
 
 
 class ServerTestCase(DraxTestCase):
-    """One node for the whole class, empty when a test begins: `server`, and `c`, a client of it."""
+    """One node for the whole class: `server`, and `c`, a client of it for each test."""
 
     @classmethod
     def setUpClass(cls):
@@ -526,6 +526,13 @@ class ServerTestCase(DraxTestCase):
     def setUp(self):
         super().setUp()
         self.c = self.client(self.server)
+
+
+class EmptyServerTestCase(ServerTestCase):
+    """The same, but it is empty when a test begins."""
+
+    def setUp(self):
+        super().setUp()
         if self.count():
             self.c.call("delete_tree", "")
 

@@ -11,14 +11,14 @@ import unittest
 
 import zmq
 
-from harness import CLI, ServerTestCase, cli_run, environment, ports_find
+from harness import CLI, EmptyServerTestCase, cli_run, environment, ports_find
 from wire import key_bytes, pair_keys
 
 OK, NO, EX_USAGE, EX_UNAVAILABLE, EX_TIMEOUT, EX_CONFIG = 0, 1, 64, 69, 75, 78
 RUN_TIMEOUT_S = 60
 
 
-class CliTest(ServerTestCase):
+class CliTest(EmptyServerTestCase):
     def cli(self, *arguments, stdin=b"", env=None, endpoints=True, code=OK):
         """Run to the end, check the exit code and the rules that hold always; stdout."""
         if env is None and endpoints:

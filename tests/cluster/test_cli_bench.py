@@ -8,13 +8,13 @@ import subprocess
 import time
 import unittest
 
-from harness import CLI, ServerTestCase, environment, pid_signal, ports_find, sanitizer_check
+from harness import CLI, EmptyServerTestCase, environment, pid_signal, ports_find, sanitizer_check
 
 OK, NO, EX_USAGE, EX_UNAVAILABLE = 0, 1, 64, 69
 RUN_TIMEOUT_S = 60
 
 
-class BenchTest(ServerTestCase):
+class BenchTest(EmptyServerTestCase):
     def start(self, *arguments, endpoints=None, **options):
         env = environment({"DRAX_ENDPOINTS": endpoints or self.server.addr})
         return subprocess.Popen([CLI, *arguments], env=env, stdout=subprocess.PIPE,

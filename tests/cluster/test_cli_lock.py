@@ -7,12 +7,12 @@ import subprocess
 import time
 import unittest
 
-from harness import CLI, ServerTestCase, environment, sanitizer_check, wait_until
+from harness import CLI, EmptyServerTestCase, environment, sanitizer_check, wait_until
 
 RUN_TIMEOUT_S = 60
 
 
-class LockTest(ServerTestCase):
+class LockTest(EmptyServerTestCase):
     def start(self, *arguments, server=None):
         process = subprocess.Popen([CLI, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True,

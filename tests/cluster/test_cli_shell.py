@@ -10,17 +10,12 @@ import termios
 import time
 import unittest
 
-from harness import CLI, DraxTestCase, environment, sanitizer_check, wait_until
+from harness import CLI, DraxTestCase, ServerTestCase, environment, sanitizer_check, wait_until
 
 TIMEOUT_S = 30
 
 
-class Script(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
+class Script(ServerTestCase):
     def shell(self, text, code=0, arguments=()):
         done = subprocess.run([CLI, *arguments, "shell"], input=text, capture_output=True, text=True, check=False,
                               env=environment({"DRAX_ENDPOINTS": self.server.addr}), timeout=TIMEOUT_S)

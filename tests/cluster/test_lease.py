@@ -6,7 +6,7 @@ import unittest
 
 import zmq
 
-from harness import DraxTestCase, Node, put_until_done, wait_until
+from harness import DraxTestCase, Node, ServerTestCase, put_until_done, wait_until
 from wire import pair_keys
 
 LATE_S = 0.5         # the contract's bound
@@ -14,16 +14,10 @@ MEASURE_S = 0.3      # what measuring itself may take
 LEADER_LOSS_S = 3.0  # a change of leader may add this
 
 
-class OneNode(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
+class OneNode(ServerTestCase):
     def setUp(self):
         super().setUp()
         self.d = self.id().rsplit(".", 1)[1]
-        self.c = self.client(self.server)
 
     def key(self, name):
         return f"{self.d}/{name}"

@@ -7,7 +7,7 @@ import unittest
 
 import zmq
 
-from harness import DraxTestCase, Node, put_until_done, wait_until
+from harness import DraxTestCase, Node, ServerTestCase, put_until_done, wait_until
 from wire import NoAnswer, RpcError, pair_keys
 
 LATE_S = 0.5       # the contract's bound on expiries
@@ -24,16 +24,10 @@ def waits(client, msgid, seconds=0.3):
     raise AssertionError("the lock did not wait")
 
 
-class OneNode(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
+class OneNode(ServerTestCase):
     def setUp(self):
         super().setUp()
         self.d = self.id().rsplit(".", 1)[1]
-        self.c = self.client(self.server)
         self.other = self.client(self.server)
         self.key = f"{self.d}/lock"
 

@@ -5,7 +5,7 @@ import unittest
 import msgpack
 import zmq
 
-from harness import DraxTestCase
+from harness import ServerTestCase
 from wire import Client, RpcError, key_bytes, request_pack, response_unpack
 
 DEFAULT_MAX_REQUEST = 1572864
@@ -20,16 +20,7 @@ def nested(levels):
     return [nested(levels - 1)] if levels > 1 else []
 
 
-class ProtocolTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-
+class ProtocolTest(ServerTestCase):
     def invalid(self, payload, msgids=(0,)):
         msgid, error, _ = self.c.raw_call(payload)
         self.assertIsInstance(error, RpcError)

@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from harness import ACTORS, DraxTestCase, pid_is_alive, pid_rss
+from harness import ACTORS, ServerTestCase, pid_is_alive, pid_rss
 from wire import NoAnswer, request_pack, response_unpack, socket_open
 
 SEED = int(os.environ.get("DRAX_TEST_SEED", random.SystemRandom().randrange(2**32)))
@@ -46,17 +46,15 @@ class Bystander(threading.Thread):
             self.problem = problem
 
 
-class HostileTest(DraxTestCase):
+class HostileTest(ServerTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.server = cls.class_node()
         print(f"DRAX_TEST_SEED={SEED}")
 
     def setUp(self):
         super().setUp()
         self.random = random.Random(f"{SEED} {self.id()}")
-        self.c = self.client(self.server)
         self.pids = {kind: self.server.pid_of(kind) for kind in ACTORS}
         self.rss = {kind: pid_rss(pid) for kind, pid in self.pids.items()}
         self.bystander = Bystander(self.server)

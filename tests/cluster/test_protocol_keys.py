@@ -3,22 +3,13 @@ member_list, what they accept, what they answer, and what happens to revision an
 
 import unittest
 
-from harness import DraxTestCase
+from harness import ServerTestCase
 from wire import pair_keys
 
 MAX_INTEGER = 2**53
 
 
-class KeysTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-
+class KeysTest(ServerTestCase):
     def revision(self):
         return self.c.call("ping")["revision"]
 

@@ -2,24 +2,13 @@
 
 import unittest
 
-from harness import DraxTestCase
+from harness import EmptyServerTestCase
 from wire import key_bytes, pair_keys
 
 MIB = 1 << 20
 
 
-class ListTest(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-        if self.c.call("range", b"\0", "", count_only=True)["count"]:
-            self.c.call("delete_tree", "")
-
+class ListTest(EmptyServerTestCase):
     def put(self, *keys):
         sent = [self.c.send("put", key, key) for key in keys]
         return [self.c.answer(msgid)["index"] for msgid in sent]

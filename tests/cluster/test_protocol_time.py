@@ -3,7 +3,7 @@
 import time
 import unittest
 
-from harness import DraxTestCase
+from harness import ServerTestCase
 from wire import RpcError
 
 LATE_S = 0.5      # the contract's bound
@@ -42,16 +42,7 @@ def follow_until_gone(client, lives):
         time.sleep(0.01)
 
 
-class Ttl(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
-    def setUp(self):
-        super().setUp()
-        self.c = self.client(self.server)
-
+class Ttl(ServerTestCase):
     def test_gone_not_before_and_soon_after(self):
         lives = [Life(self.c, ttl, f"ttl/{ttl}") for ttl in (1, 50, 300, 700, 1500)]
         lives.append(Life(self.c, 400, "ttl/atomic", "atomic_put", [None]))
@@ -144,15 +135,9 @@ class Ttl(DraxTestCase):
         follow_until_gone(self.client(node), [life])
 
 
-class ExactlyOnce(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
+class ExactlyOnce(ServerTestCase):
     def setUp(self):
         super().setUp()
-        self.c = self.client(self.server)
         self.who = self.id().rsplit(".", 1)[1][-32:]
 
     def outcome(self, through, method, *params, **options):

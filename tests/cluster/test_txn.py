@@ -7,7 +7,7 @@ import unittest
 
 import zmq
 
-from harness import DraxTestCase, Node
+from harness import DraxTestCase, Node, ServerTestCase
 from wire import NoAnswer, RpcError, pair_keys
 
 ACCOUNTS = 5
@@ -15,16 +15,10 @@ START = 100
 TRANSFERS = 40
 
 
-class OneNode(DraxTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
+class OneNode(ServerTestCase):
     def setUp(self):
         super().setUp()
         self.d = self.id().rsplit(".", 1)[1]
-        self.c = self.client(self.server)
 
     def key(self, name):
         return f"{self.d}/{name}"

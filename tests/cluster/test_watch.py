@@ -6,22 +6,16 @@ import unittest
 import msgpack
 import zmq
 
-from harness import DraxTestCase, pid_rss, wait_until
+from harness import DraxTestCase, ServerTestCase, pid_rss, wait_until
 from watching import Log, Watcher, brief
 from wire import Client, NoAnswer, RpcError
 
 
-class WatchTest(DraxTestCase):
+class WatchTest(ServerTestCase):
     """Each test works below a directory of its own, on one node."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
 
     def setUp(self):
         super().setUp()
-        self.c = self.client(self.server)
         self.d = self.id().rpartition(".")[2]
 
     def key(self, name):
@@ -534,16 +528,11 @@ class Limits(WatchTest):
         wait_until(room, 30, "room for watches", 1)
 
 
-class Compacted(DraxTestCase):
+class Compacted(ServerTestCase):
     """History reaches back 100,000 revisions, and at least not much further."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = cls.class_node()
-
     def test_history_is_forgotten_and_told_so(self):
-        c = self.client(self.server)
+        c = self.c
         slow = Watcher(self.server.addr)
         self.addCleanup(slow.close)
         got = slow.watch("watch_tree", "h")
