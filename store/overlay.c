@@ -21,10 +21,10 @@
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "broker/error.h"
 #include "store/arena.h"
+#include "store/hash.h"
 #include "store/overlay_sort.h"
 
 #define BUCKETS_LEAST 64u
