@@ -12,7 +12,7 @@ import unittest
 import disk
 from arena import UNSERVED, Arena, answer_timed, in_parallel
 from harness import put_until_done, wait_until
-from wire import NoAnswer, RpcError, key_bytes
+from wire import RpcError, key_bytes
 from workload import LoadTestCase
 
 DISK_BYTES = 176 << 20    # the journal's history, spares, and the state

@@ -6,7 +6,7 @@ import msgpack
 import zmq
 
 from harness import ServerTestCase
-from wire import Client, RpcError, key_bytes, request_pack, response_unpack
+from wire import RpcError, key_bytes, request_pack
 
 DEFAULT_MAX_REQUEST = 1572864
 

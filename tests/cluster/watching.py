@@ -5,7 +5,7 @@ import time
 
 import msgpack
 
-from wire import Client, NoAnswer, key_bytes, request_pack, response_unpack
+from wire import Client, NoAnswer, key_bytes, response_unpack
 
 TYPES = {"put": {"type", "key", "value", "index"}, "delete": {"type", "key", "index"},
          "expire": {"type", "key", "index"}}
