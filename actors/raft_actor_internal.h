@@ -1,5 +1,12 @@
-/* raft_actor_internal.h: the raft actor's insides, shared by raft_actor.c, raft_admin.c and
- * raft_members.c. */
+/* raft_actor_internal.h: the raft actor's insides, shared by its files:
+ *
+ *   raft_actor.c    life, turns, posting
+ *   raft_start.c    identity, and a core made from what storage holds
+ *   raft_receive.c  messages of this node and of peers
+ *   raft_ready.c    what the core wants done, and status
+ *   raft_admin.c    membership and leadership requests
+ *   raft_members.c  where peers are, and telling them of it
+ */
 #ifndef DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
 #define DRAX_ACTORS_RAFT_ACTOR_INTERNAL_H
 
@@ -69,9 +76,29 @@ struct raft_actor {
     uint64_t stop_ms; /* until when a leader waits for its successor */
 };
 
+/* raft_actor.c */
 uint64_t raft_actor_random(raft_actor_t *self);
 void raft_actor_local(raft_actor_t *self, actor_t to, message_t *message);
+/* As this node, in the core's term. */
 void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message);
+
+/* raft_start.c */
+/* Asks storage what it holds; the core that there was goes. */
+void raft_storage_ask(raft_actor_t *self);
+void raft_opened_receive(raft_actor_t *self, const message_opened_t *opened, uint64_t now_ms);
+
+/* raft_receive.c; the caller clears the message. */
+void raft_local_receive(raft_actor_t *self, message_t *message, uint64_t now_ms);
+void raft_peer_receive(raft_actor_t *self, message_t *message, uint64_t now_ms);
+
+/* raft_ready.c */
+/* There is a core. */
+void raft_ready_carry_out(raft_actor_t *self, uint64_t now_ms);
+void raft_status_changed(raft_actor_t *self);
+void raft_status_send(raft_actor_t *self); /* to the gateway */
+void raft_clock_send(raft_actor_t *self);  /* to storage; nothing without a core */
+/* The chunk that is next; there is a pull. */
+void raft_pull_ask(raft_actor_t *self, uint64_t now_ms);
 
 /* raft_members.c */
 void raft_members_connect(raft_actor_t *self);

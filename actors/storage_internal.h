@@ -1,6 +1,7 @@
 /* storage_internal.h: the storage actor's insides, shared by its files:
  *
  *   storage_actor.c     life, messages, turns
+ *   storage_home.c      opening and making what the home holds, and telling raft of it
  *   storage_write.c     the write queue, the journal, segments ahead, compaction
  *   storage_apply.c     committed entries into the state, results, expiry, flushing
  *   storage_query.c     reads, parked until they are safe
@@ -265,7 +266,16 @@ int storage_backup_answer(storage_actor_t *self, const request_t *request, uint6
 /* False while a node that starts again may not have applied what it had before: answers without a
  * quorum wait, so that the revision does not go back. */
 bool storage_settled(const storage_actor_t *self);
+
+/* storage_home.c */
+/* Opens all that there is; an empty home stays as it is. `detail`, empty so far, gets a sentence.
+ */
+int storage_home_open(storage_actor_t *self, char *detail, size_t detail_size);
+/* Makes the node that `format` names in a home that holds none. */
+int storage_format(storage_actor_t *self, const message_format_t *format);
+/* The state directory that CURRENT names; `create`: there is none yet. */
 int storage_state_open(storage_actor_t *self, bool create, char *detail, size_t detail_size);
+void storage_open_receive(storage_actor_t *self);
 void storage_opened_send(storage_actor_t *self);
 
 #endif

@@ -248,7 +248,7 @@ void storage_snapshot_chunk(storage_actor_t *self, message_t *message) {
 }
 
 /* The new state takes the old one's place. A crash before CURRENT is replaced leaves the old state,
- * one after it is finished by the next start (storage_actor.c). */
+ * one after it is finished by the next start (storage_home.c). */
 static int install(storage_actor_t *self) {
     staging_t *staging = &self->staging;
     const message_snapshot_t *meta = &staging->chunk.snapshot;
