@@ -2,7 +2,8 @@
  *
  *   journal.c           the public face: append, sync, compact, reset
  *   journal_batch.c     writes records, all or nothing, over as many segments as they need
- *   journal_recovery.c  open: walk the chain, tell a torn tail from damage, repair
+ *   journal_recovery.c  open: tell a torn tail from damage, repair
+ *   journal_walk.c      open: take what the chain holds
  *   journal_log.c       which entries live where; runs of terms; reading
  *   journal_segment.c   segment files: make, adopt the spare, remove; reservation
  *   journal_record.c    bytes

@@ -1,6 +1,7 @@
 /* journal_recovery.c: opens a journal: replays its records, and tells a torn tail from damage.
  *
- * Owns: the judgement. Must not know: how records are written.
+ * Owns: the judgement. Must not know: how records are written, and what they tell the log
+ * (journal_walk.c).
  *
  * The chain is walked from the oldest segment until a place where no record continues it: the end.
  * Behind it there may be zeros, the remains of a write that the machine did not finish, or records
@@ -31,40 +32,18 @@
  * whole but is not vouched for by a later record is written once more and synced before it counts
  * as durable: it may have been read from memory that a failed sync never brought to the disk.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/codec.h"
-#include "store/journal_internal.h"
-
-typedef struct recovery {
-    journal_t *journal;
-    char *detail;
-    size_t detail_size;
-    uint64_t *sequences; /* of the files, ascending */
-    size_t count, capacity;
-    uint8_t *data; /* the file being looked at, whole */
-    uint64_t size, data_capacity;
-    uint64_t vouched;   /* the greatest `durable` of what the chain holds */
-    uint64_t evidence;  /* the greatest `durable` behind its end */
-    const char *reason; /* why the chain ended; NULL: in zeros */
-    bool sealed;        /* the last record taken is a SEAL */
-    bool headless;      /* the chain ended before a SEAL whose next segment has no header */
-    uint64_t seal_prev;
-} recovery_t;
+#include "store/journal_recovery_internal.h"
 
 static int journal_create(journal_t *self);
 static int sequences_list(recovery_t *self);
-static int chain_walk(recovery_t *self, size_t *walked);
 static int tail_judge(recovery_t *self, size_t walked);
 static int tail_confirm(recovery_t *self);
-static int corrupt(recovery_t *self, uint64_t sequence, uint64_t offset, const char *reason);
-static void explain(recovery_t *self, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 int journal_recover(journal_t *self, char *detail, size_t detail_size) {
     recovery_t recovery = {.journal = self, .detail = detail, .detail_size = detail_size};
@@ -73,7 +52,7 @@ int journal_recover(journal_t *self, char *detail, size_t detail_size) {
     if (rc == 0)
         rc = sequences_list(&recovery);
     if (rc == 0 && recovery.count > 0) {
-        rc = chain_walk(&recovery, &walked);
+        rc = recovery_walk(&recovery, &walked);
         if (rc == 0 && walked > 0)
             rc = tail_judge(&recovery, walked);
         if (rc == 0 && walked > 0)
@@ -137,14 +116,13 @@ static int sequences_list(recovery_t *self) {
     qsort(self->sequences, self->count, sizeof *self->sequences, sequence_compare);
     for (size_t i = 1; i < self->count; i++)
         if (self->sequences[i] != self->sequences[i - 1] + 1)
-            return corrupt(self, self->sequences[i - 1] + 1, 0, "the segment is missing");
+            return recovery_corrupt(self, self->sequences[i - 1] + 1, 0, "the segment is missing");
     return segments_grow(journal, self->count);
 }
 
-/* ---- the walk ---- */
+/* ---- what both halves use ---- */
 
-/* Opens the file of the segment and reads all of it into `data`. */
-static int file_load(recovery_t *self, uint64_t sequence, fs_file_t **file) {
+int recovery_load(recovery_t *self, uint64_t sequence, fs_file_t **file) {
     journal_t *journal = self->journal;
     char path[LIMIT_PATH_BYTES];
     segment_path(journal, sequence, path);
@@ -161,12 +139,11 @@ static int file_load(recovery_t *self, uint64_t sequence, fs_file_t **file) {
     if (rc == 0)
         rc = journal->fs.pread(*file, self->data, (size_t) self->size, 0, &got);
     if (rc == 0 && (got != self->size || self->size < HEADER_BYTES))
-        rc = corrupt(self, sequence, got, "the file is too short");
+        rc = recovery_corrupt(self, sequence, got, "the file is too short");
     return rc;
 }
 
-/* The offset after the last byte of `data` from `from` on that is not zero; `from` when all are. */
-static uint64_t content_end(const recovery_t *self, uint64_t from) {
+uint64_t recovery_content_end(const recovery_t *self, uint64_t from) {
     uint64_t end = self->size;
     uint64_t word;
     while (end >= from + sizeof word) {
@@ -180,221 +157,19 @@ static uint64_t content_end(const recovery_t *self, uint64_t from) {
     return end;
 }
 
-/* What the oldest header says the log was like before it. */
-static void header_begin(journal_t *journal, const header_t *header) {
-    journal->salt = header->salt;
-    journal->first_sequence = header->first_sequence;
-    journal->term = header->term;
-    journal->vote = header->vote;
-    journal->time_ms = header->last_time_ms;
-    journal->last_index = header->last_index;
-    journal->runs[0] = (term_run_t){header->last_index, header->last_term};
+void recovery_explain(recovery_t *self, const char *format, ...) {
+    if (self->detail_size == 0)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void) vsnprintf(self->detail, self->detail_size, format, arguments);
+    va_end(arguments);
 }
 
-/* Why a header that is whole cannot be right; NULL when it can. Its sequence is checked already. */
-static const char *header_objection(const header_t *header) {
-    if (header->first_sequence == 0 || header->first_sequence > header->sequence)
-        return "the header says that its own segment is not needed";
-    if (header->base > JOURNAL_NUMBER_MAX || header->durable > header->base)
-        return "the header claims what came after it to be synced";
-    if (header->last_index > JOURNAL_NUMBER_MAX || header->last_term > JOURNAL_NUMBER_MAX ||
-        header->last_time_ms > JOURNAL_NUMBER_MAX)
-        return "the header tells of an impossible log";
-    return NULL;
-}
-
-/* Does the header tell of the log as the segments before it left it? Once they are dropped, it is
- * what the log begins from. */
-static bool header_agrees(const journal_t *journal, const header_t *header) {
-    return header->term == journal->term && header->vote == journal->vote &&
-           header->first_sequence == journal->first_sequence &&
-           header->last_index == journal->last_index &&
-           header->last_term == journal_term_at(journal, journal->last_index) &&
-           header->last_time_ms == journal->time_ms;
-}
-
-/* Takes the header in `data` as the beginning of segment number `i`. 1: there is none, the walk
- * ends. */
-static int header_take(recovery_t *self, size_t i, segment_t *segment) {
-    journal_t *journal = self->journal;
-    header_t header;
-    header_result_t result = header_decode(&header, self->data);
-    if (result == HEADER_OTHER_VERSION) {
-        explain(self, "%s/%016" PRIx64 ".seg: written in another version of the format",
-                journal->directory, segment->sequence);
-        return DRAX_EVERSION;
-    }
-    if (result == HEADER_BAD) {
-        /* A journal begins with a header that is synced before anything else is written. */
-        if (i == 0 && (self->count > 1 || segment->sequence != 1 ||
-                       content_end(self, HEADER_BYTES) != HEADER_BYTES))
-            return corrupt(self, segment->sequence, 0, "the header is damaged");
-        return 1;
-    }
-    if (i > 0 && header.sequence < journal->first_sequence)
-        return 1; /* the file of a segment that was dropped, not begun anew */
-    if (header.capacity != self->size)
-        return corrupt(self, segment->sequence, self->size,
-                       "the file does not have the size that its header says");
-    if (header.sequence != segment->sequence || header.capacity % RECORD_ALIGN != 0)
-        return corrupt(self, segment->sequence, 0, "the header belongs to another segment");
-    const char *objection = header_objection(&header);
-    if (objection)
-        return corrupt(self, segment->sequence, 0, objection);
-    if (i == 0) {
-        header_begin(journal, &header);
-    } else {
-        const segment_t *before = journal_current(journal);
-        if (header.prev != journal->chain || header.base != before->base + before->capacity)
-            return corrupt(self, segment->sequence, 0,
-                           "the segment does not continue the one before");
-        if (!header_agrees(journal, &header))
-            return corrupt(self, segment->sequence, 0,
-                           "the header does not tell of the log before it");
-    }
-    segment->base = header.base;
-    segment->capacity = header.capacity;
-    segment->end = HEADER_BYTES;
-    segment->used = header.used != 0;
-    journal->chain = header.checksum;
-    if (header.durable > self->vouched)
-        self->vouched = header.durable;
-    return 0;
-}
-
-/* Why an entry cannot be the log's next one; NULL when it can. */
-static const char *entry_objection(const journal_t *journal, const record_t *record,
-                                   const uint8_t *body) {
-    config_t config;
-    if (record->index != journal->last_index + 1)
-        return "the entry does not follow the one before";
-    if (record->term < journal_term_at(journal, journal->last_index))
-        return "the entry is of an earlier term than the one before";
-    if (record->entry_kind > ENTRY_CONFIG)
-        return "an entry of unknown kind";
-    if (record->entry_kind == ENTRY_CONFIG &&
-        codec_config_decode(&config, (slice_t){body, record->length}) != 0)
-        return "a membership that cannot be read";
-    return NULL;
-}
-
-/* Why a record that continues the chain cannot be right; NULL when it can. */
-static const char *record_objection(const journal_t *journal, const segment_t *segment,
-                                    uint64_t offset, const record_t *record, const uint8_t *body) {
-    if (record->durable > segment->base + offset)
-        return "the record claims what came after it to be synced";
-    if (record->index > JOURNAL_NUMBER_MAX || record->term > JOURNAL_NUMBER_MAX ||
-        record->time_ms > JOURNAL_NUMBER_MAX)
-        return "the record holds an impossible number";
-    if (record->kind != RECORD_ENTRY && record->length > 0)
-        return "the record has a body, which only entries have";
-    switch (record->kind) {
-    case RECORD_ENTRY:
-        return entry_objection(journal, record, body);
-    case RECORD_TRUNCATE:
-        if (record->index > journal->last_index)
-            return "a truncation beyond the end";
-        /* The log can begin later than what a record takes back. */
-        return record->index >= journal->runs[0].index &&
-                       record->term != journal_term_at(journal, record->index)
-                   ? "a truncation to an entry of another term"
-                   : NULL;
-    case RECORD_COMPACT:
-        return record->index > segment->sequence ? "a compaction beyond the end" : NULL;
-    case RECORD_SEAL:
-        return record->index != segment->sequence + 1 ? "a seal for another segment" : NULL;
-    default:
-        return NULL;
-    }
-}
-
-/* Why there is no record at `bytes` that continues the chain. */
-static const char *end_reason(const journal_t *journal, const uint8_t *bytes, uint64_t left) {
-    static const uint8_t zeros[RECORD_BYTES];
-    record_t record;
-    if (left < RECORD_BYTES || memcmp(bytes, zeros, RECORD_BYTES) == 0)
-        return NULL;
-    if (!record_head_decode(&record, bytes, left, journal->salt))
-        return "not a record";
-    if (!record_valid(&record, bytes, journal->salt))
-        return "the checksum is wrong";
-    return "the record does not continue the one before";
-}
-
-/* Takes the records of `segment`, whose file is in `data`. Leaves `sealed` or `reason`. */
-static int records_walk(recovery_t *self, segment_t *segment) {
-    journal_t *journal = self->journal;
-    self->sealed = false;
-    while (!self->sealed) {
-        uint64_t offset = segment->end;
-        const uint8_t *bytes = self->data + offset;
-        uint64_t left = self->size - offset;
-        record_t record;
-        if (!record_head_decode(&record, bytes, left, journal->salt) ||
-            record.prev != journal->chain || !record_valid(&record, bytes, journal->salt)) {
-            self->reason = end_reason(journal, bytes, left);
-            return 0;
-        }
-        const char *objection =
-            record_objection(journal, segment, offset, &record, bytes + RECORD_BYTES);
-        if (objection)
-            return corrupt(self, segment->sequence, offset, objection);
-        int rc = journal_log_reserve(journal, segment, 1);
-        if (rc != 0)
-            return rc;
-        log_apply(journal, segment, offset, &record);
-        segment->end = offset + record_size(record.length);
-        journal->chain = record.checksum;
-        if (record.durable > self->vouched)
-            self->vouched = record.durable;
-        self->sealed = record.kind == RECORD_SEAL;
-        self->seal_prev = record.prev;
-    }
-    return 0;
-}
-
-/* Takes segment number `i` whole. 1: it has no header that counts. */
-static int segment_walk(recovery_t *self, size_t i) {
-    journal_t *journal = self->journal;
-    segment_t *segment = calloc(1, sizeof *segment);
-    if (!segment)
-        return DRAX_ENOMEM;
-    segment->sequence = self->sequences[i];
-    segment->first = 1;
-    int rc = file_load(self, segment->sequence, &segment->file);
-    if (rc == 0)
-        rc = header_take(self, i, segment);
-    if (rc != 0) {
-        segment_destroy(journal, &segment);
-        return rc;
-    }
-    journal->segments[journal->segment_count++] = segment;
-    return records_walk(self, segment);
-}
-
-static int chain_walk(recovery_t *self, size_t *walked) {
-    journal_t *journal = self->journal;
-    self->sealed = true;
-    int rc = 0;
-    for (*walked = 0; rc == 0 && self->sealed && *walked < self->count; *walked += rc == 0)
-        rc = segment_walk(self, *walked);
-    if (rc < 0)
-        return rc;
-    if (*walked == 0)
-        return 0;
-    segment_t *last = journal_current(journal);
-    if (self->sealed && rc == 0)
-        return corrupt(self, last->sequence + 1, 0, "the segment is missing");
-    if (self->sealed) {
-        /* The next segment never began: the chain ends before the seal. */
-        last->end -= RECORD_BYTES;
-        journal->chain = self->seal_prev;
-        self->reason = "the next segment has no header";
-        self->headless = true;
-    }
-    if (journal->first_sequence < self->sequences[0])
-        return corrupt(self, journal->first_sequence, 0, "the segment is missing");
-    return 0;
+int recovery_corrupt(recovery_t *self, uint64_t sequence, uint64_t offset, const char *reason) {
+    recovery_explain(self, "%s/%016" PRIx64 ".seg: offset %" PRIu64 ": %s",
+                     self->journal->directory, sequence, offset, reason);
+    return DRAX_ECORRUPT;
 }
 
 /* ---- the tail ---- */
@@ -418,12 +193,12 @@ static void evidence_search(recovery_t *self, uint64_t from) {
 static int segment_search(recovery_t *self, uint64_t sequence, bool *written) {
     fs_file_t *file = NULL;
     header_t header;
-    int rc = file_load(self, sequence, &file);
+    int rc = recovery_load(self, sequence, &file);
     if (file)
         self->journal->fs.close(&file);
     if (rc != 0)
         return rc;
-    *written = *written || content_end(self, 0) > 0;
+    *written = *written || recovery_content_end(self, 0) > 0;
     if (header_decode(&header, self->data) == HEADER_GOOD && header.durable > self->evidence)
         self->evidence = header.durable;
     evidence_search(self, HEADER_BYTES);
@@ -442,11 +217,11 @@ static int tail_cut(recovery_t *self, size_t walked, uint64_t zero_to, bool writ
     for (size_t i = self->count; rc == 0 && i > walked; i--)
         rc = segment_remove(journal, self->sequences[i - 1]);
     if (rc == 0 && (zero_to > last->end || written) && !last->used)
-        explain(self,
-                "%s/%016" PRIx64 ".seg: cut a torn tail of %" PRIu64 " bytes at offset %" PRIu64
-                " and %zu segments after it: %s",
-                journal->directory, last->sequence, zero_to - last->end, last->end,
-                self->count - walked, self->reason ? self->reason : "zeros before it");
+        recovery_explain(self,
+                         "%s/%016" PRIx64 ".seg: cut a torn tail of %" PRIu64
+                         " bytes at offset %" PRIu64 " and %zu segments after it: %s",
+                         journal->directory, last->sequence, zero_to - last->end, last->end,
+                         self->count - walked, self->reason ? self->reason : "zeros before it");
     return rc;
 }
 
@@ -462,20 +237,21 @@ static int tail_judge(recovery_t *self, size_t walked) {
     if (self->count > walked) {
         /* `data` holds another file by now. */
         fs_file_t *file = NULL;
-        int rc = file_load(self, last->sequence, &file);
+        int rc = recovery_load(self, last->sequence, &file);
         if (file)
             journal->fs.close(&file);
         if (rc != 0)
             return rc;
     }
-    uint64_t zero_to = content_end(self, last->end);
+    uint64_t zero_to = recovery_content_end(self, last->end);
     if (zero_to > last->end)
         evidence_search(self, last->end);
     if (self->evidence > last->base + last->end && self->headless)
-        return corrupt(self, last->sequence + 1, 0, "the header is damaged");
+        return recovery_corrupt(self, last->sequence + 1, 0, "the header is damaged");
     if (self->evidence > last->base + last->end)
-        return corrupt(self, last->sequence, last->end,
-                       self->reason ? self->reason : "a record that was synced reads as zeros");
+        return recovery_corrupt(self, last->sequence, last->end,
+                                self->reason ? self->reason
+                                             : "a record that was synced reads as zeros");
     return tail_cut(self, walked, zero_to, written);
 }
 
@@ -488,7 +264,7 @@ static int tail_confirm(recovery_t *self) {
             continue;
         uint64_t from = self->vouched > segment->base ? self->vouched - segment->base : 0;
         fs_file_t *file = NULL;
-        int rc = file_load(self, segment->sequence, &file);
+        int rc = recovery_load(self, segment->sequence, &file);
         if (file)
             journal->fs.close(&file);
         if (rc != 0)
@@ -501,21 +277,4 @@ static int tail_confirm(recovery_t *self) {
     }
     int rc = journal_sync(journal);
     return rc == 0 ? journal_drop(journal) : rc;
-}
-
-/* ---- sentences ---- */
-
-static void explain(recovery_t *self, const char *format, ...) {
-    if (self->detail_size == 0)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    (void) vsnprintf(self->detail, self->detail_size, format, arguments);
-    va_end(arguments);
-}
-
-static int corrupt(recovery_t *self, uint64_t sequence, uint64_t offset, const char *reason) {
-    explain(self, "%s/%016" PRIx64 ".seg: offset %" PRIu64 ": %s", self->journal->directory,
-            sequence, offset, reason);
-    return DRAX_ECORRUPT;
 }

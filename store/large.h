@@ -1,7 +1,8 @@
 /* large.h: the large values of an ordered store, each in a file of its own (large_file.h).
  *
  * Owns: the directory of these files, and which key has which of them. Must not know: the store
- * that keeps the references, but that it changes by batches. It serves kv_leveldb.c, in this order:
+ * that keeps the references, but that it changes by batches. It serves kv_leveldb_write.c, in this
+ * order:
  *
  *   large_put      writes and syncs a value's file under a temporary name; the reference goes into
  *                  the batch

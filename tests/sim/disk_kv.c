@@ -2,7 +2,8 @@
  *
  * A handle passes everything on to the store in memory but opening, writing and snapshots; batches
  * and iterators are those of kv_memory itself. After a write that failed the store behaves as
- * LevelDB under kv_leveldb.c: the next write opens it again, and cannot while snapshots are open.
+ * LevelDB under kv_leveldb_write.c: the next write opens it again, and cannot while snapshots are
+ * open.
  */
 #include <assert.h>
 #include <stdio.h>

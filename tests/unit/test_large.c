@@ -208,8 +208,8 @@ static void change_tell(model_t *self, const large_batch_t *batch, const change_
     assert_int_equal(large_changed(self->large, batch, key_of(change->key), record), 0);
 }
 
-/* One batch, as kv_leveldb.c does it. `database_fails`: it cannot say whether it has the batch, but
- * it has, if `written`. */
+/* One batch, as kv_leveldb_write.c does it. `database_fails`: it cannot say whether it has the
+ * batch, but it has, if `written`. */
 static int model_batch(model_t *self, bool database_fails, bool written) {
     large_batch_t batch = {0};
     change_t changes[CHANGES];

@@ -1,0 +1,57 @@
+/* kv_leveldb_internal.h: what the files of the store over LevelDB share. Not for anyone else.
+ *
+ *   kv_leveldb.c           open and close, single reads, snapshots
+ *   kv_leveldb_iterator.c  iterators
+ *   kv_leveldb_write.c     batches, and opening the database again after one that failed
+ */
+#ifndef DRAX_STORE_KV_LEVELDB_INTERNAL_H
+#define DRAX_STORE_KV_LEVELDB_INTERNAL_H
+
+#include <leveldb/c.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "store/kv_backend.h"
+#include "store/large.h"
+
+typedef struct kv_leveldb {
+    kv_t kv;
+    char *directory;
+    leveldb_options_t *options;
+    leveldb_cache_t *cache;
+    leveldb_filterpolicy_t *bloom;
+    leveldb_readoptions_t *get_options;
+    leveldb_writeoptions_t *write_options, *sync_options;
+    pthread_rwlock_t lock;      /* held for writing only while the database is opened again */
+    leveldb_t *db;              /* NULL when that failed; guarded by `lock` */
+    pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
+    bool write_failed;          /* so the database must be opened again */
+    time_t released;            /* when memory was last given back; guarded by `write_lock` */
+    large_t *large;             /* it also keeps the list of open iterators and snapshots */
+} kv_leveldb_t;
+
+struct kv_snapshot {
+    const leveldb_snapshot_t *view;
+    large_view_t large;
+};
+
+/* LevelDB takes no NULL, not for nothing either. */
+static inline const char *kv_leveldb_chars(slice_t bytes) {
+    return bytes.size ? (const char *) bytes.data : "";
+}
+
+/* ---- kv_leveldb.c ---- */
+
+/* The code for what LevelDB said; 0 for NULL. Frees the text. */
+int kv_leveldb_error(char *text);
+/* Opens the database, and finds out which large values it refers to. `lock` is held for writing, or
+ * nobody knows the store yet. */
+int kv_leveldb_database_open(kv_leveldb_t *self);
+
+/* ---- kv_leveldb_iterator.c, kv_leveldb_write.c: as in kv_backend_t ---- */
+
+kv_iterator_t *kv_leveldb_iterator_new(kv_t *kv, kv_snapshot_t *snapshot);
+kv_batch_t *kv_leveldb_batch_new(kv_t *kv);
+int kv_leveldb_write(kv_t *kv, kv_batch_t *kv_batch, bool sync);
+
+#endif
