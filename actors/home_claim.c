@@ -2,14 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/error.h"
 #include "broker/limits.h"
+
+#define LOCK_STEP_MS 10u
 
 /* mkdir -p; each directory made is for its owner alone. */
 static int directories_make(const char *path) {
@@ -41,6 +45,18 @@ int home_make(const char *home, char *detail, size_t detail_size) {
     return DRAX_EIO;
 }
 
+static bool lock_wait(int fd) {
+    const struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000};
+    unsigned waited_ms = 0;
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (waited_ms >= HOME_LOCK_WAIT_MS)
+            return false;
+        (void) nanosleep(&step, NULL);
+        waited_ms += LOCK_STEP_MS;
+    }
+    return true;
+}
+
 int home_lock(int *fd, const char *home, const char *name, char *detail, size_t detail_size) {
     char path[LIMIT_PATH_BYTES];
     *fd = path_join(path, home, name) == 0 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
@@ -49,7 +65,7 @@ int home_lock(int *fd, const char *home, const char *name, char *detail, size_t 
                  strerror(errno));
         return DRAX_EIO;
     }
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+    if (lock_wait(*fd))
         return 0;
     snprintf(detail, detail_size, "the home %s is in use: another node or process holds %s", home,
              name);

@@ -21,7 +21,7 @@
 int process_home(const settings_t *settings, const log_t *log);
 
 /* Takes the lock file `name` in the home for as long as the process lives. 0, or EXIT_UNAVAILABLE
- * when another process has it. */
+ * when another process has it, and keeps it (home_claim.h). */
 int process_lock(const char *name, const settings_t *settings, const log_t *log);
 
 /* Blocks SIGTERM, SIGINT and `more` (0: none) and gives a descriptor that reads them; -1 on

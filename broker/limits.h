@@ -114,6 +114,7 @@
 #define SUPERVISOR_STOP_MS 4500u
 #define SUPERVISOR_WAIT_MS 1000u     /* its own turns are no further apart */
 #define SUPERVISOR_HUNG_MS 15000u    /* a child that took no turn for so long is killed */
+#define HOME_LOCK_WAIT_MS 2000u      /* for whoever holds a home, and may be about to end */
 #define LIMIT_ACTOR_BYTES (1u << 30) /* memory of one actor's process; more is refused it */
 
 #endif

@@ -109,8 +109,8 @@ DRAX_API int drax_node_restore(const drax_node_options_t *options, const char *f
  * The files say what the node is; an empty home founds a cluster of one or, with "peer", joins.
  * `detail` (may be NULL with size 0) gets a sentence about a failure, else "". The node then serves
  * as soon as it can, see drax_node_ready_wait. After an error *out is NULL and nothing is left
- * running. DRAX_ERR_USAGE (options), DRAX_ERR_IN_USE (the home or a port), DRAX_ERR_STORAGE,
- * DRAX_ERR_SYSTEM, DRAX_ERR_NO_MEMORY. */
+ * running. DRAX_ERR_USAGE (options), DRAX_ERR_IN_USE (a port; or the home, and whoever has it did
+ * not end within 2 s), DRAX_ERR_STORAGE, DRAX_ERR_SYSTEM, DRAX_ERR_NO_MEMORY. */
 DRAX_API int drax_node_start(drax_node_t **out, const drax_node_options_t *options, char *detail,
                              size_t detail_size);
 

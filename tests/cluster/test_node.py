@@ -1,6 +1,7 @@
 """Contract section 1: flags, environment, configuration file, exit codes, signals, homes, actors
 started alone."""
 
+import fcntl
 import itertools
 import os
 import pathlib
@@ -27,6 +28,14 @@ def draxd(*arguments, env=None, timeout=RUN_TIMEOUT_S, cwd=None):
     out, err = done.stdout.decode(), done.stderr.decode()
     sanitizer_check("draxd " + " ".join(arguments), err.splitlines())
     return done.returncode, out, err
+
+
+def flock_try(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 class NodeTest(DraxTestCase):
@@ -334,6 +343,21 @@ class Lifecycle(NodeTest):
             self.assertEqual((got["value"], got["revision"]), (f"crash {i}".encode(), revision))
         after = node.status()
         self.assertEqual((after["node"], after["cluster"]), (before["node"], before["cluster"]))
+
+    def test_a_start_right_after_a_crash(self):
+        """Actors die a little later than their supervisor, and whoever starts the node again does not wait for that."""
+        node = self.node()
+        for i in range(3):
+            revision = node.call("put", "k", f"crash {i}")["revision"]
+            node.kill("supervisor", signal.SIGKILL)
+            node.process.wait(10)
+            with open(os.path.join(node.home, "run", "gateway.lock"), "r+b") as late:
+                wait_until(lambda: flock_try(late), 10)
+                node.start(wait=False)
+                wait_until(lambda: "gateway" in node.actors(), 30)
+                time.sleep(0.3)  # how late is what is tested
+            node.ready_wait()
+            self.assertEqual(node.call("get", "k")["revision"], revision)
 
     def test_a_damaged_large_value_is_named(self):
         node = self.node()

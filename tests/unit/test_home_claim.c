@@ -1,6 +1,7 @@
 /* test_home_claim.c: a home is made for its owner alone, and is one node's at a time. */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -93,12 +95,44 @@ static void a_lock_is_held_once(void **state) {
     close(other);
 }
 
+/* A process that takes the lock, says so, and dies `held_ms` later. */
+static pid_t holder_start(const fixture_t *f, unsigned held_ms) {
+    int said[2], fd;
+    char byte, detail[LIMIT_PATH_BYTES + 128];
+    assert_int_equal(pipe(said), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (home_lock(&fd, f->home, "lock", detail, sizeof detail) != 0 ||
+            write(said[1], "", 1) != 1)
+            _exit(1);
+        usleep(held_ms * 1000);
+        (void) kill(getpid(), SIGKILL);
+    }
+    close(said[1]);
+    assert_int_equal(read(said[0], &byte, 1), 1);
+    close(said[0]);
+    return pid;
+}
+
+static void whoever_is_about_to_die_is_waited_for(void **state) {
+    fixture_t *f = *state;
+    int fd, status;
+    assert_int_equal(home_make(f->home, f->detail, sizeof f->detail), 0);
+    pid_t pid = holder_start(f, HOME_LOCK_WAIT_MS / 5);
+    assert_int_equal(home_lock(&fd, f->home, "lock", f->detail, sizeof f->detail), 0);
+    close(fd);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(every_directory_is_its_owners),
         T(a_home_that_cannot_be_is_named),
         T(a_lock_is_held_once),
+        T(whoever_is_about_to_die_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
