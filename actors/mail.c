@@ -260,6 +260,9 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
     neighbour_t *neighbour = &self->neighbours[actor];
     if (!neighbour->outlet || message->from_boot == 0)
         return;
+    /* An answer to an earlier life, which waited for a connection: this life asks by itself. */
+    if (message->to_boot && message->to_boot != self->options.boot)
+        return;
     /* One that knew this boot and asks for it again has given it up, and what it sent in between.
      */
     bool knows = message->to_boot == self->options.boot;

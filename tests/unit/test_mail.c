@@ -326,6 +326,24 @@ static void only_the_present_lives_count(void **state) {
     link_outlet_destroy(&outlet);
 }
 
+static void an_answer_to_an_earlier_life_is_none(void **state) {
+    fixture_t *f = *state;
+    node_actor_t *storage = start(f, ACTOR_STORAGE, 2);
+    link_outlet_t *outlet;
+    char endpoint[ENDPOINT_BYTES];
+    endpoint_ipc(endpoint, ACTOR_STORAGE);
+    assert_int_equal(link_outlet_new(&outlet, f->context, LINK_LOCAL, endpoint), 0);
+    /* Raft, boot 3, answered storage's life 1, and that comes through to life 2. */
+    message_t hello = {.kind = MESSAGE_HELLO, .actor = ACTOR_RAFT, .from_boot = 3, .to_boot = 1};
+    hello.hello = (message_hello_t){.actor = ACTOR_RAFT, .reply = true};
+    raw_send(f, outlet, &hello);
+    link_outlet_destroy(&outlet);
+    assert_int_equal(storage->neighbour_calls[ACTOR_RAFT], 0);
+    start(f, ACTOR_RAFT, 3); /* would not be asked any more, and so never hear of life 2 */
+    run_until(f, all_know_each_other);
+    assert_true(storage->neighbour_calls[ACTOR_RAFT] > 0);
+}
+
 /* ---- a slow neighbour ---- */
 
 #define MANY 20000u
@@ -547,6 +565,7 @@ int main(void) {
         T(messages_arrive_in_order),
         T(another_life_is_told_and_gets_nothing_old),
         T(only_the_present_lives_count),
+        T(an_answer_to_an_earlier_life_is_none),
         T(a_slow_neighbour_gets_all_in_order),
         T(a_neighbour_too_slow_begins_again),
         T(peers_are_reached_and_stay_peers),
