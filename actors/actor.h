@@ -30,7 +30,8 @@ typedef struct post {
 
 /* What an actor answers to. `self` is the actor; `now_ms` is a monotonic clock. */
 typedef struct actor_ops {
-    /* A neighbour came up, or came up anew: nothing that was sent to its earlier life counts. */
+    /* A neighbour came up, or came up anew, or begins again: nothing that was sent to it before
+     * counts. */
     void (*neighbour)(void *self, actor_t neighbour, uint64_t now_ms);
     /* A message; taken over. */
     void (*receive)(void *self, message_t *message, uint64_t now_ms);

@@ -21,7 +21,6 @@ typedef struct {
     link_outlet_t *outlet; /* NULL: not a neighbour of this actor */
     uint64_t boot;         /* 0: not there */
     uint64_t lost;         /* the boot it had when it was given up */
-    bool knows;            /* it has spoken to this boot */
     waiting_t *first, **last;
     size_t count;
 } neighbour_t;
@@ -57,9 +56,11 @@ static message_t hello_make(const mail_t *self, actor_t to, bool reply) {
                        .hello = {.actor = self->options.actor, .reply = reply}};
 }
 
-/* DRAX_EAGAIN: not now. Anything else cannot be helped by waiting. */
+/* DRAX_EAGAIN: not now, perhaps for want of memory. Anything else cannot be helped by waiting. */
 static int send_now(mail_t *self, actor_t to, const message_t *message) {
     int rc = link_send(self->neighbours[to].outlet, message);
+    if (rc == DRAX_ENOMEM)
+        return DRAX_EAGAIN;
     if (rc && rc != DRAX_EAGAIN)
         log_error(self->options.log, "cannot send kind=%s: %s", message_kind_name(message->kind),
                   error_text(rc));
@@ -263,17 +264,14 @@ static void hello_receive(mail_t *self, const message_t *message, uint64_t now_m
     /* An answer to an earlier life, which waited for a connection: this life asks by itself. */
     if (message->to_boot && message->to_boot != self->options.boot)
         return;
-    /* One that knew this boot and asks for it again has given it up, and what it sent in between.
-     */
-    bool knows = message->to_boot == self->options.boot;
-    bool anew = neighbour->boot != message->from_boot || (neighbour->knows && !message->to_boot);
+    /* One that names no boot has heard nothing yet, whatever was sent to it: it starts, its
+     * connection broke, or it has given this one up. */
+    bool anew = neighbour->boot != message->from_boot || !message->to_boot;
     if (anew) {
         if (neighbour->boot || message->from_boot != neighbour->lost)
             waiting_clear(neighbour); /* else nothing waits but the HELLO for who was given up */
         neighbour->boot = message->from_boot;
-        neighbour->knows = false;
     }
-    neighbour->knows = neighbour->knows || knows;
     if (!message->hello.reply)
         hello_send(self, actor, true);
     if (anew) {
@@ -292,10 +290,16 @@ static void deliver(mail_t *self, message_t *message, bool from_peer, uint64_t n
         hello_receive(self, message, now_ms);
     } else if (known && message->from_boot && message->to_boot == self->options.boot &&
                message->from_boot == self->neighbours[message->actor].boot) {
-        self->neighbours[message->actor].knows = true;
         self->options.ops->receive(self->options.self, message, now_ms);
     }
     message_clear(message);
+}
+
+/* Somebody's message had no room, and nobody knows whose: each may be missing it. */
+static void message_lost(mail_t *self) {
+    for (actor_t actor = ACTOR_NONE; actor < ACTOR_END; actor++)
+        if (self->neighbours[actor].boot)
+            neighbour_lose(self, actor, "no memory for a message");
 }
 
 static int inbox_drain(mail_t *self, link_inbox_t *inbox, bool from_peer, uint64_t now_ms) {
@@ -306,11 +310,12 @@ static int inbox_drain(mail_t *self, link_inbox_t *inbox, bool from_peer, uint64
             return 0;
         if (rc == DRAX_EIO)
             return rc; /* the context is gone */
-        if (rc != 0) {
-            if (self->malformed++ == 0)
-                log_warning(self->options.log, "malformed message dropped: %s", error_text(rc));
+        if (rc == DRAX_ENOMEM && !from_peer)
+            message_lost(self);
+        else if (rc != 0 && self->malformed++ == 0)
+            log_warning(self->options.log, "malformed message dropped: %s", error_text(rc));
+        if (rc != 0)
             continue;
-        }
         deliver(self, &message, from_peer, now_ms);
     }
     return LOOP_MORE;

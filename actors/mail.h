@@ -7,7 +7,11 @@
  * Invariants
  *  1. A local message reaches the actor only if it was meant for this boot and comes from the boot
  * that the neighbour's last HELLO named.
- *  2. To one boot of a neighbour, messages arrive in the order sent and none is left out.
+ *  2. To one boot of a neighbour, messages arrive in the order sent and none is left out. Where one
+ *     is, for want of memory or room, both begin again as if the neighbour were new.
+ *
+ * A HELLO without the receiver's boot says that its sender has heard nothing yet; it is repeated
+ * until it is answered. So the actor may be told of the same life of a neighbour more than once.
  */
 #ifndef DRAX_ACTORS_MAIL_H
 #define DRAX_ACTORS_MAIL_H

@@ -212,7 +212,8 @@ static void actors_meet_in_any_order(void **state) {
         run_until(f, all_know_each_other);
         for (actor_t a = ACTOR_STORAGE; a < ACTOR_END; a++)
             for (actor_t b = ACTOR_STORAGE; b < ACTOR_END; b++)
-                assert_int_equal(f->actors[a].neighbour_calls[b], a != b);
+                assert_true(a == b ? !f->actors[a].neighbour_calls[b]
+                                   : f->actors[a].neighbour_calls[b] > 0);
         for (actor_t a = ACTOR_STORAGE; a < ACTOR_END; a++)
             stop(&f->actors[a]);
     }
