@@ -4,6 +4,8 @@
  */
 #include "store/kv_backend.h"
 
+#include "broker/error.h"
+
 int kv_get(kv_t *self, slice_t key, buffer_t *value) {
     buffer_reset(value);
     return self->backend->get(self, key, value);
@@ -41,6 +43,24 @@ void kv_batch_destroy(kv_batch_t **self) {
     if (*self)
         (*self)->backend->batch_destroy(*self);
     *self = NULL;
+}
+
+int kv_peek(kv_t *self, slice_t key, buffer_t *value) {
+    buffer_reset(value);
+    kv_iterator_t *at = kv_iterator_new(self, NULL);
+    if (!at)
+        return DRAX_ENOMEM;
+    kv_iterator_seek(at, key);
+    int rc = kv_iterator_valid(at) ? 0 : kv_iterator_error(at);
+    if (rc == 0 && kv_iterator_valid(at) && kv_key_compare(kv_iterator_key(at), key) == 0) {
+        slice_t found = kv_iterator_value(at);
+        buffer_append(value, found.data, found.size);
+        rc = value->failed ? DRAX_ENOMEM : 0;
+    } else if (rc == 0) {
+        rc = DRAX_ENOTFOUND;
+    }
+    kv_iterator_destroy(&at);
+    return rc;
 }
 
 kv_snapshot_t *kv_snapshot_new(kv_t *self) {

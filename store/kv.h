@@ -37,6 +37,10 @@ void kv_close(kv_t **self);
 
 /* The value of `key`, appended to `value` after it was emptied. Thread-safe. */
 int kv_get(kv_t *self, slice_t key, buffer_t *value);
+/* The same, of a key that is about to be written. LevelDB takes gets that had to look into several
+ * tables as a reason to merge these, though who writes makes that worth nothing; a peek is none. It
+ * takes longer itself, most of all when there is no such key. */
+int kv_peek(kv_t *self, slice_t key, buffer_t *value);
 
 kv_batch_t *kv_batch_new(kv_t *self);
 void kv_batch_put(kv_batch_t *self, slice_t key, slice_t value);

@@ -31,10 +31,16 @@ int user_head_load(state_t *self, slice_t key, user_t *out) {
     out->exists = rc == 0;
     if (rc == 0)
         return record_parse(out->at.value, &out->record);
-    if (rc == DRAX_EAGAIN && !heads_find(&self->heads, key, &out->record))
-        return user_load(self, key, out);
-    out->exists = rc == DRAX_EAGAIN;
-    return 0;
+    if (rc != DRAX_EAGAIN)
+        return rc == DRAX_ENOTFOUND ? 0 : rc;
+    out->exists = true;
+    if (heads_find(&self->heads, key, &out->record))
+        return 0;
+    rc = kv_peek(self->kv, pair_key, &self->scratch);
+    out->exists = rc == 0;
+    if (rc == 0)
+        return record_parse((slice_t){self->scratch.data, self->scratch.size}, &out->record);
+    return rc == DRAX_ENOTFOUND ? 0 : rc;
 }
 
 static slice_t user_key(const user_t *user) {

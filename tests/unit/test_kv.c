@@ -93,8 +93,9 @@ static void random_get(pair_t *pair) {
     slice_t at = random_key(pair, key);
     buffer_t values[2] = {{0}, {0}};
     int codes[2];
+    bool peek = random_next(&pair->seed) % 2;
     for (int i = 0; i < 2; i++)
-        codes[i] = kv_get(pair->stores[i], at, &values[i]);
+        codes[i] = (peek ? kv_peek : kv_get)(pair->stores[i], at, &values[i]);
     assert_int_equal(codes[0], codes[1]);
     slice_assert((slice_t){values[0].data, values[0].size},
                  (slice_t){values[1].data, values[1].size});
@@ -270,6 +271,9 @@ static void leveldb_damage_is_found(void **unused) {
     file_damage(&dir, ".ldb", 15, 2); /* within the value: only a checksum can tell */
     assert_int_equal(kv_leveldb_open(&kv, dir.path, false), 0);
     assert_int_equal(get_assert(kv, "key", "value"), DRAX_ECORRUPT);
+    buffer_t value = {0};
+    assert_int_equal(kv_peek(kv, slice("key"), &value), DRAX_ECORRUPT);
+    buffer_free(&value);
     kv_iterator_t *at = kv_iterator_new(kv, NULL);
     kv_iterator_seek(at, slice("a"));
     assert_false(kv_iterator_valid(at));
@@ -279,6 +283,47 @@ static void leveldb_damage_is_found(void **unused) {
     assert_int_equal(kv_iterator_error(at), DRAX_ECORRUPT);
     kv_iterator_destroy(&at);
     kv_close(&kv);
+    temp_dir_remove(&dir);
+}
+
+static size_t tables_count(const temp_dir_t *dir) {
+    DIR *list = opendir(dir->path);
+    struct dirent *entry;
+    size_t count = 0;
+    assert_non_null(list);
+    while ((entry = readdir(list)))
+        count += strstr(entry->d_name, ".ldb") != NULL;
+    closedir(list);
+    return count;
+}
+
+/* Two tables, both to be looked into for a key: gets of it have LevelDB merge them, peeks have not.
+ */
+static void leveldb_minds_gets_but_no_peeks(void **unused) {
+    (void) unused;
+    temp_dir_t dir;
+    kv_t *kv;
+    buffer_t value = {0};
+    enum { PEEKS = 20000 };
+    int gets = 0;
+    temp_dir_make(&dir);
+    for (int open = 0; open < 3; open++) { /* which moves the log to a table */
+        assert_int_equal(kv_leveldb_open(&kv, dir.path, true), 0);
+        if (open < 2)
+            for (int i = open; i < 5; i += 2)
+                assert_int_equal(put(kv, (const char *[]){"a", "b", "c", "d", "e"}[i], "value"), 0);
+        if (open < 2)
+            kv_close(&kv);
+    }
+    for (int i = 0; i < PEEKS; i++)
+        assert_int_equal(kv_peek(kv, slice("c"), &value), 0);
+    slice_assert((slice_t){value.data, value.size}, slice("value"));
+    assert_int_equal(tables_count(&dir), 2);
+    while (tables_count(&dir) == 2 && gets++ < 100 * PEEKS) /* that is done in the background */
+        assert_int_equal(kv_get(kv, slice("c"), &value), 0);
+    assert_true(gets < 100 * PEEKS);
+    kv_close(&kv);
+    buffer_free(&value);
     temp_dir_remove(&dir);
 }
 
@@ -324,6 +369,7 @@ int main(void) {
         cmocka_unit_test(leveldb_keeps),
         cmocka_unit_test(leveldb_locks),
         cmocka_unit_test(leveldb_damage_is_found),
+        cmocka_unit_test(leveldb_minds_gets_but_no_peeks),
         cmocka_unit_test(leveldb_heals_after_failed_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
