@@ -4,14 +4,20 @@
  *   slot   = tag:u8 size:u8            the head's: bits of its key's hash, and how long it is
  *   head   = key_size:u8 key header    header: as in a record
  *
- * A bucket has 896 bytes; its heads stand in the reverse order of their slots, the first one's at
- * the end, so that a search looks at one or two cache lines of slots and then at a head.
+ * A bucket's heads stand in the reverse order of their slots, the first one's at the end, so that a
+ * search looks at a few cache lines of slots and then at a head.
+ *
+ * Buckets are in the order of hashes: of `count` buckets, that of a hash is hash * count / 2^32. So
+ * they become more in place, by any number, from the last one down: what the last one holds belongs
+ * at its own place or behind it, where all is new. `left` buckets have their heads still where
+ * `count` led them; the heads of others are where `next` leads. With left = 0, count = next.
  *
  * Invariants
- *  1. The slots of a bucket are in the order in which their heads were written, the oldest first.
+ *  1. The slots of a bucket are in the order in which their heads were written, the oldest first;
+ * but heads that came from two buckets when those became more are in order among themselves.
  *  2. A key has one head at most, in the bucket that its hash leads to.
- *  3. Buckets double one after the other (linear hashing), a few with each put, so that no put
- * waits for all of them, and all are done long before the next doubling is due.
+ *  3. Buckets become more one after the other, some with each put, so that no put waits for all of
+ * them, and all are done long before more are due again.
  */
 #include "store/heads.h"
 
@@ -19,10 +25,9 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
-#define BUCKET_BYTES 896u
-#define BUCKETS_LEAST 64u
-#define BUCKETS_MOST (HEADS_BYTES / BUCKET_BYTES)
-#define SPLITS 2u /* with each put, while buckets double */
+#define BUCKET_BYTES 2048u
+#define BUCKETS_STEP 64u /* there are a multiple of it: whole pages, of whatever size */
+#define MOVES 2u         /* of buckets with each put, while they become more */
 #define HEAD_MOST (1 + HEADS_KEY_BYTES + RECORD_HEADER_BYTES)
 
 typedef struct slot {
@@ -38,7 +43,8 @@ typedef struct bucket {
 
 static_assert(HEAD_MOST <= UINT8_MAX && HEAD_MOST + sizeof(slot_t) <= ROOM_BYTES,
               "a head's size fits in its slot, and the head in a bucket");
-static_assert((BUCKETS_MOST & (BUCKETS_MOST - 1)) == 0, "buckets double up to the most");
+static_assert(HEADS_BYTES % (BUCKETS_STEP * BUCKET_BYTES) == 0 && HEADS_BYTES < UINT32_MAX,
+              "all can be used, and hashes are divided among them");
 
 /* ---- one bucket ---- */
 
@@ -51,7 +57,7 @@ static uint8_t *bucket_end(bucket_t *self) {
 }
 
 static uint8_t tag_of(uint64_t hash) {
-    return (uint8_t) (hash >> 56);
+    return (uint8_t) hash; /* the upper half led to the bucket */
 }
 
 /* The head of `key`, which stands in slot `*at`; NULL: there is none. */
@@ -96,41 +102,59 @@ static bucket_t *bucket_at(const heads_t *self, size_t number) {
     return (bucket_t *) (void *) (self->memory + number * BUCKET_BYTES);
 }
 
+static size_t number_of(uint64_t hash, size_t count) {
+    return (size_t) ((hash >> 32) * count >> 32);
+}
+
 static bucket_t *bucket_of(const heads_t *self, uint64_t hash) {
-    size_t number = hash & (self->count - 1);
-    return bucket_at(self, number < self->split ? hash & (2 * self->count - 1) : number);
+    size_t number = number_of(hash, self->count);
+    return bucket_at(self, number < self->left ? number : number_of(hash, self->next));
 }
 
-/* Divides the next bucket between itself and a new one. */
-static void bucket_split(heads_t *self) {
-    bucket_t *bucket = bucket_at(self, self->split);
-    bucket_t *fresh = bucket_at(self, self->split + self->count);
-    const uint8_t *head = bucket_end(bucket);
-    size_t at = 0;
-    while (at < bucket->count) {
-        slot_t slot = bucket->slots[at];
+/* Of the buckets left, the last one's heads go where they belong from now on. */
+static void bucket_move(heads_t *self) {
+    _Alignas(bucket_t) uint8_t room[BUCKET_BYTES];
+    bucket_t *left = (bucket_t *) (void *) room, *at = bucket_at(self, --self->left);
+    memcpy(left, at, BUCKET_BYTES);
+    *at = (bucket_t){.count = 0};
+    self->bytes -= bucket_used(left);
+    const uint8_t *head = bucket_end(left);
+    for (size_t i = 0; i < left->count; i++) {
+        slot_t slot = left->slots[i];
         head -= slot.size;
-        if (hash_of((slice_t){head + 1, head[0]}) & self->count) {
-            bucket_add(fresh, slot.tag, head, slot.size);
-            bucket_remove(bucket, head, at);
-            head += slot.size;
-        } else {
-            at++;
-        }
+        bucket_t *bucket = bucket_of(self, hash_of((slice_t){head + 1, head[0]}));
+        self->bytes -= bucket_used(bucket);
+        bucket_add(bucket, slot.tag, head, slot.size);
+        self->bytes += bucket_used(bucket);
     }
-    if (++self->split == self->count) {
-        self->count *= 2;
-        self->split = 0;
-    }
+    if (self->left == 0)
+        self->count = self->next;
 }
 
-/* Doubles the buckets, step by step, when they are three quarters full. */
-static void heads_grow(heads_t *self) {
-    bool due = self->split || self->bytes > self->count * ROOM_BYTES / 4 * 3;
-    for (unsigned i = 0; i < SPLITS && due && self->count < BUCKETS_MOST; i++) {
-        bucket_split(self);
-        due = self->split;
+/* An eighth more buckets, or as many as there may be if that is a sixteenth: all heads move. */
+static void growth_begin(heads_t *self) {
+    size_t most = self->most ? self->most : HEADS_LEAST_BYTES / BUCKET_BYTES;
+    size_t next = self->count + self->count / 8 + BUCKETS_STEP;
+    next = next < most ? next : most;
+    next -= next % BUCKETS_STEP;
+    if (next <= self->count + self->count / 16)
+        return;
+    uint8_t *fresh = self->memory + self->count * BUCKET_BYTES;
+    if (mprotect(fresh, (next - self->count) * BUCKET_BYTES, PROT_READ | PROT_WRITE) != 0) {
+        self->refused = true;
+        return;
     }
+    self->next = next;
+    self->left = self->count;
+}
+
+/* Buckets become more, step by step, when they are three quarters full: few are quite full then,
+ * and few heads are forgotten. */
+static void heads_grow(heads_t *self) {
+    if (!self->left && !self->refused && self->bytes > self->count * ROOM_BYTES / 4 * 3)
+        growth_begin(self);
+    for (unsigned i = 0; i < MOVES && self->left; i++)
+        bucket_move(self);
 }
 
 static bool keepable(slice_t key) {
@@ -150,16 +174,31 @@ bool heads_find(const heads_t *self, slice_t key, record_t *out) {
     return record_parse(header, out) == 0;
 }
 
-/* Memory is the kernel's pages: those of buckets never used are none. */
+/* Addresses for all of them, which cost nothing; memory for the first. */
 static bool heads_open(heads_t *self) {
     if (self->memory)
         return true;
-    void *memory =
-        mmap(NULL, HEADS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
+    if (self->refused)
         return false;
-    *self = (heads_t){.memory = memory, .count = BUCKETS_LEAST};
+    void *memory = mmap(NULL, HEADS_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    self->refused = memory == MAP_FAILED;
+    if (self->refused)
+        return false;
+    if (mprotect(memory, BUCKETS_STEP * BUCKET_BYTES, PROT_READ | PROT_WRITE) != 0) {
+        (void) munmap(memory, HEADS_BYTES);
+        self->refused = true;
+        return false;
+    }
+    self->memory = memory;
+    self->count = self->next = BUCKETS_STEP;
     return true;
+}
+
+void heads_expect(heads_t *self, uint64_t keys) {
+    uint64_t bytes = keys > HEADS_FEW_KEYS ? keys * HEADS_BYTES_A_KEY : HEADS_LEAST_BYTES;
+    self->most = (bytes < HEADS_BYTES ? (size_t) bytes : HEADS_BYTES) / BUCKET_BYTES;
+    if (self->next > HEADS_FAR_LESS * self->most)
+        heads_free(self);
 }
 
 void heads_put(heads_t *self, slice_t key, const record_t *record) {
@@ -198,5 +237,5 @@ void heads_remove(heads_t *self, slice_t key) {
 void heads_free(heads_t *self) {
     if (self->memory)
         (void) munmap(self->memory, HEADS_BYTES); /* cannot fail: it is one whole mapping */
-    *self = (heads_t){.memory = NULL};
+    *self = (heads_t){.most = self->most};
 }

@@ -107,6 +107,7 @@ int state_freeze(state_t *self) {
         self->frozen = self->overlay;
         self->overlay = fresh;
         self->frozen_applied = self->meta.applied;
+        heads_expect(&self->heads, self->meta.keys);
     }
     self->flushing = true;
     return 0;
@@ -193,6 +194,7 @@ static int state_load(state_t *self) {
         rc = origins_load(self);
     if (rc == 0)
         rc = history_load(self);
+    heads_expect(&self->heads, self->meta.keys);
     self->flushed = self->meta.applied;
     return rc;
 }

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -118,11 +120,12 @@ static void few_are_forgotten_while_it_grows(void **unused) {
     for (unsigned i = 0; i < MANY; i++)
         known += record_known(&heads, key_of(i, text), i);
     assert_true(known > MANY / 100 * 93);
-    assert_true(heads.bytes < HEADS_BYTES / 2);
+    assert_true(heads.bytes < HEADS_LEAST_BYTES / 2);
     heads_free(&heads);
 }
 
-/* There are never more bytes than HEADS_BYTES; what is written again and again stays. */
+/* Of few keys there are never more bytes than HEADS_LEAST_BYTES; what is written again and again
+ * stays. */
 static void bytes_are_bounded(void **unused) {
     (void) unused;
     enum { MANY = 2000000, HOT = 100, TURN = 20000 };
@@ -137,13 +140,86 @@ static void bytes_are_bounded(void **unused) {
             for (unsigned j = 0; j < HOT; j++)
                 record_keep(&heads, key_of(j, text), j);
     }
-    assert_true(most <= HEADS_BYTES && most > HEADS_BYTES / 8 * 7);
+    assert_true(most <= HEADS_LEAST_BYTES && most > HEADS_LEAST_BYTES / 8 * 7);
     for (unsigned j = 0; j < HOT; j++) {
         hot += record_known(&heads, key_of(j, text), j);
         old += record_known(&heads, key_of(HOT + j, text), HOT + j);
     }
     assert_int_equal(hot, HOT);
     assert_int_equal(old, 0);
+    heads_free(&heads);
+}
+
+static size_t known_count(const heads_t *heads, unsigned keys) {
+    char text[HEADS_KEY_BYTES + 1];
+    size_t known = 0;
+    for (unsigned i = 0; i < keys; i++)
+        known += record_known(heads, key_of(i, text), i);
+    return known;
+}
+
+/* Of as many keys as are expected nearly all are known; when they are far fewer, memory is given
+ * back. */
+static void memory_follows_the_keys(void **unused) {
+    (void) unused;
+    enum { MANY = 1500000 };
+    heads_t heads = {.memory = NULL};
+    char text[HEADS_KEY_BYTES + 1];
+    heads_expect(&heads, MANY);
+    for (unsigned i = 0; i < MANY; i++)
+        record_keep(&heads, key_of(i, text), i);
+    printf("K %zu\n", known_count(&heads, MANY));
+    assert_true(heads.bytes > HEADS_LEAST_BYTES);
+    heads_expect(&heads, HEADS_FEW_KEYS);
+    assert_non_null(heads.memory);
+    heads_expect(&heads, UINT64_MAX / HEADS_BYTES_A_KEY); /* more than there can be memory for */
+    assert_non_null(heads.memory);
+    for (unsigned i = MANY; i < 2 * MANY; i++)
+        record_keep(&heads, key_of(i, text), i);
+    heads_expect(&heads, HEADS_FEW_KEYS);
+    assert_null(heads.memory);
+    record_keep(&heads, key_of(1, text), 1);
+    assert_int_equal(known_count(&heads, MANY), 1);
+    heads_free(&heads);
+}
+
+/* Memory for `bytes` more at most, 0: for none; the limit until now. */
+static struct rlimit data_limit(rlim_t bytes) {
+    unsigned long pages = 0;
+    struct rlimit was, limit;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    assert_non_null(statm);
+    assert_int_equal(fscanf(statm, "%*u %*u %*u %*u %*u %lu", &pages), 1);
+    fclose(statm);
+    assert_int_equal(getrlimit(RLIMIT_DATA, &was), 0);
+    limit =
+        (struct rlimit){bytes ? pages * (rlim_t) sysconf(_SC_PAGESIZE) + bytes : 1, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
+    return was;
+}
+
+/* What there is memory for is kept, and the newest heads are known. */
+static void memory_may_be_refused(void **unused) {
+    (void) unused;
+    enum { MANY = 300000, NEWEST = 1000 };
+    heads_t heads = {.memory = NULL};
+    char text[HEADS_KEY_BYTES + 1];
+    size_t newest = 0;
+    struct rlimit was = data_limit(4 << 20);
+    for (unsigned i = 0; i < MANY; i++)
+        record_keep(&heads, key_of(i, text), i);
+    for (unsigned i = MANY - NEWEST; i < MANY; i++)
+        newest += record_known(&heads, key_of(i, text), i);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &was), 0);
+    assert_true(heads.refused);
+    assert_true(heads.bytes > 2 << 20 && heads.bytes <= 5 << 20);
+    assert_int_equal(newest, NEWEST);
+    heads_free(&heads);
+    was = data_limit(0);
+    record_keep(&heads, key_of(1, text), 1);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &was), 0);
+    assert_int_equal(known_count(&heads, MANY), 0);
+    heads_remove(&heads, key_of(1, text));
     heads_free(&heads);
 }
 
@@ -154,6 +230,8 @@ int main(void) {
         cmocka_unit_test(large_numbers_are_kept),
         cmocka_unit_test(few_are_forgotten_while_it_grows),
         cmocka_unit_test(bytes_are_bounded),
+        cmocka_unit_test(memory_follows_the_keys),
+        cmocka_unit_test(memory_may_be_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
