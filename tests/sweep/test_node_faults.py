@@ -1,8 +1,9 @@
 """A node whose actors run one by one; one of them is refused its n-th allocation, again and again.
 
 The actor may answer with an error, go on, or end with an exit code of its own and a line that says why.
-It must not crash, nor may its neighbours: they may end as it may, and are started again, as a supervisor would. Whatever it
-did, all that was acknowledged is there once it runs without faults.
+It must not crash, nor may its neighbours: they may end as it may, and are started again, as a supervisor would. While
+all of them live the node serves, without help from outside. Whatever the actor did, all that was acknowledged is there
+once it runs without faults.
 DRAX_SWEEP_NTH=N tries every n up to N instead of a growing series.
 """
 
@@ -74,6 +75,25 @@ class NodeFaults(unittest.TestCase):
         if code:
             self.assertIn(" error ", text, f"{actor}, allocation {nth}: no line says why")
 
+    def ended(self, actor):
+        return self.processes[actor].popen.poll() is not None
+
+    def neighbours_restart(self, subject, nth):
+        for actor in [actor for actor in ACTORS if actor != subject and self.ended(actor)]:
+            self.checked(actor, nth, *self.stop(actor))
+            self.start(actor)
+
+    def serves_wait(self, subject, nth, what, over=lambda: False):
+        def served():
+            self.neighbours_restart(subject, nth)
+            return over() or self.put_try()
+        try:
+            wait_until(served, 60, f"a put {what} {subject} lost allocation {nth}")
+        except AssertionError:
+            for actor, each in self.processes.items():
+                print(f"--- {actor}", *list(each.lines())[-20:], sep="\n")
+            raise
+
     def sweep(self, subject):
         for actor in ACTORS:
             self.start(actor)
@@ -81,21 +101,13 @@ class NodeFaults(unittest.TestCase):
         for nth in NTH:
             self.stop(subject)
             self.start(subject, nth)
-            process = self.processes[subject]
             for _ in range(PUTS):
-                if not self.put_try() and process.popen.poll() is not None:
+                if not self.put_try() and self.ended(subject):
                     break
+            self.serves_wait(subject, nth, "while", over=lambda: self.ended(subject))
             self.checked(subject, nth, *self.stop(subject))
-            for actor in [actor for actor, each in self.processes.items() if each.popen.poll() is not None]:
-                self.checked(actor, nth, *self.stop(actor))
-                self.start(actor)
             self.start(subject)
-            try:
-                wait_until(self.put_try, 60, f"a put after {subject} lost allocation {nth}")
-            except AssertionError:
-                for actor, each in self.processes.items():
-                    print(f"--- {actor}", *list(each.lines())[-20:], sep="\n")
-                raise
+            self.serves_wait(subject, nth, "after")
             self.holds()
 
     def test_storage(self):
