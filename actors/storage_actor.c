@@ -164,6 +164,8 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
         at = earlier(at, self->retry_ms);
     if (self->written_ms)
         at = earlier(at, self->written_ms);
+    if (storage_gateway_awaited_ms(self, now_ms))
+        at = earlier(at, storage_gateway_awaited_ms(self, now_ms));
     if (self->settle_ms)
         at = earlier(at, self->settle_ms);
     else if (self->state && status_news(self))

@@ -115,8 +115,17 @@ static void tail_drop_applied(storage_actor_t *self) {
     }
 }
 
+/* Where storage starts, raft may come before the gateway does, and what is applied meanwhile is the
+ * answer that the gateway's clients wait for: nobody could tell it again. */
+uint64_t storage_gateway_awaited_ms(const storage_actor_t *self, uint64_t now_ms) {
+    uint64_t until_ms = self->opened_ms + STORAGE_GATEWAY_MS;
+    bool awaited =
+        self->opened && !self->post->boot(self->post->self, ACTOR_GATEWAY) && now_ms < until_ms;
+    return awaited ? until_ms : 0;
+}
+
 int storage_apply_turn(storage_actor_t *self, uint64_t now_ms) {
-    if (!self->opened || self->install_due)
+    if (!self->opened || self->install_due || storage_gateway_awaited_ms(self, now_ms))
         return 0;
     uint64_t last = journal_last_index(self->journal);
     uint64_t upto = self->commit < last ? self->commit : last;

@@ -286,6 +286,7 @@ void storage_open_receive(storage_actor_t *self) {
     self->seq_received = self->seq_durable = 0;
     self->leader = false;
     self->opened = self->formatted;
+    self->opened_ms = self->now_ms;
     if (self->formatted) {
         int rc = journal_sync(self->journal);
         if (rc) {

@@ -42,6 +42,8 @@
 #define STORAGE_RETRY_MS 250u
 /* So much later raft hears of a write that was acknowledged from here. */
 #define STORAGE_WRITTEN_MS 5u
+/* The gateway is waited for with the first entries, and the results in them, after an OPEN. */
+#define STORAGE_GATEWAY_MS 500u
 #define STORAGE_EXPIRE_RETRY_MS 500u
 #define STORAGE_CLOCK_MS 1000u
 #define STORAGE_STATUS_MS 100u
@@ -140,7 +142,8 @@ struct storage_actor {
     commit_note_t *note; /* NULL: it could not be made */
     state_t *state;
 
-    bool opened;                          /* raft sent OPEN */
+    bool opened; /* raft sent OPEN */
+    uint64_t opened_ms;
     write_item_t *writes, *writes_newest; /* newest: undefined while there are none */
     uint64_t seq_received, seq_durable;
     message_ack_t acked;                 /* the last that left since WRITTEN was sent */
@@ -203,6 +206,8 @@ void tail_clear(tail_t *self);
 
 /* storage_apply.c */
 int storage_apply_turn(storage_actor_t *self, uint64_t now_ms);
+/* Until when apply waits for a gateway that is not there; 0: it does not. */
+uint64_t storage_gateway_awaited_ms(const storage_actor_t *self, uint64_t now_ms);
 void storage_expire_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms);
 uint64_t storage_time_ms(const storage_actor_t *self, uint64_t now_ms);

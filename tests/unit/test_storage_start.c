@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/storage_actor.h"
+#include "actors/storage_internal.h"
 #include "broker/error.h"
 #include "fake_post.h"
 #include "tests/support/fs_faulty.h"
@@ -23,6 +23,7 @@ typedef struct fixture {
     fake_post_t post;
     storage_actor_t *storage;
     log_t log;
+    uint64_t now_ms; /* of messages */
 } fixture_t;
 
 static void log_nothing(void *hint, log_level_t level, const char *actor, const char *text) {
@@ -74,7 +75,7 @@ static void fixture_clear(fixture_t *f) {
 static void comes(fixture_t *f, message_t *message) {
     message->actor = ACTOR_RAFT;
     message->from_boot = f->post.boots[ACTOR_RAFT];
-    storage_actor_ops.receive(f->storage, message, 0);
+    storage_actor_ops.receive(f->storage, message, f->now_ms);
 }
 
 static void crash(fixture_t *f, fs_crash_t how) {
@@ -218,6 +219,65 @@ static void a_power_loss_takes_back_notes_alone(void **state) {
     assert_true(kept && lost);
 }
 
+/* ---- whose clients wait ---- */
+
+/* A block of this node's gateway, one command, as entry 6, committed. */
+static void block_comes(fixture_t *f) {
+    static const uint8_t command[] = {0xc1};
+    buffer_t block = {0};
+    block_begin(&block, NODE, 9, 1, 0, 1);
+    block_add(&block, (slice_t){command, sizeof command});
+    message_t message = {
+        .kind = MESSAGE_WRITE,
+        .write = {.seq = 1, .has_hard_state = true, .term = 2, .commit = 6, .time_ms = 1}};
+    entry_t entry = {.index = 6, .term = 2, .time_ms = 1, .kind = ENTRY_BLOCK};
+    entry.payload = buffer_take(&block);
+    buffer_free(&block);
+    assert_non_null(entry.payload);
+    assert_int_equal(entries_push(&message.write.entries, &entry), 0);
+    payload_unref(&entry.payload);
+    comes(f, &message);
+}
+
+static void restart_without_gateway(fixture_t *f) {
+    setup_with_entries(f, 1);
+    crash(f, FS_CRASH_KEEP);
+    f->post.boots[ACTOR_GATEWAY] = 0;
+    assert_int_equal(start(f), 0);
+    f->now_ms = 1000;
+    (void) open_now(f);
+    block_comes(f);
+    turn_at(f, 1000);
+}
+
+static message_t *result_at(fixture_t *f, uint64_t now_ms) {
+    f->post.boots[ACTOR_GATEWAY] = 104;
+    storage_actor_ops.neighbour(f->storage, ACTOR_GATEWAY, now_ms);
+    turn_at(f, now_ms);
+    return fake_post_find(&f->post, MESSAGE_RESULT);
+}
+
+static void a_result_waits_for_its_gateway(void **state) {
+    (void) state;
+    fixture_t f;
+    restart_without_gateway(&f);
+    turn_at(&f, 1499);
+    const message_t *result = result_at(&f, 1499);
+    assert_non_null(result);
+    assert_int_equal(result->batch.seq, 1);
+    fixture_clear(&f);
+}
+
+static void but_not_for_long(void **state) {
+    (void) state;
+    fixture_t f;
+    restart_without_gateway(&f);
+    assert_int_equal(storage_actor_ops.deadline(f.storage, 1000), 1000 + STORAGE_GATEWAY_MS);
+    turn_at(&f, 1000 + STORAGE_GATEWAY_MS);
+    assert_null(result_at(&f, 1000 + STORAGE_GATEWAY_MS)); /* it was applied, and nobody there */
+    fixture_clear(&f);
+}
+
 /* A full disk, on which the file cannot be made. */
 static void without_a_note_it_serves_all_the_same(void **state) {
     (void) state;
@@ -242,6 +302,8 @@ int main(void) {
         cmocka_unit_test(what_is_not_noted_is_waited_for),
         cmocka_unit_test(a_power_loss_takes_back_notes_alone),
         cmocka_unit_test(without_a_note_it_serves_all_the_same),
+        cmocka_unit_test(a_result_waits_for_its_gateway),
+        cmocka_unit_test(but_not_for_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
