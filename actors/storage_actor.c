@@ -158,8 +158,7 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
         return now_ms;
     uint64_t at = UINT64_MAX;
     if (self->dirty_ms && !self->flushing)
-        at = earlier(at, self->flush_retry_ms ? self->flush_retry_ms
-                                              : self->dirty_ms + self->options.flush_ms);
+        at = earlier(at, storage_flush_ms(self));
     if (self->write_blocked)
         at = earlier(at, self->retry_ms);
     if (self->written_ms)

@@ -255,14 +255,28 @@ static bool flush_has_room(storage_actor_t *self, uint64_t now_ms) {
     return false;
 }
 
+size_t storage_flush_bytes(uint64_t keys) {
+    uint64_t bytes = keys > STATE_FEW_KEYS ? keys * STATE_FLUSH_BYTES_A_KEY : STATE_FLUSH_BYTES;
+    return bytes < STATE_FLUSH_MOST_BYTES ? (size_t) bytes : STATE_FLUSH_MOST_BYTES;
+}
+
+static size_t flush_bytes(const storage_actor_t *self) {
+    return storage_flush_bytes(state_keys(self->state));
+}
+
+uint64_t storage_flush_ms(const storage_actor_t *self) {
+    if (self->flush_retry_ms)
+        return self->flush_retry_ms;
+    return self->dirty_ms + self->options.flush_ms * flush_bytes(self) / STATE_FLUSH_BYTES;
+}
+
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
     if (!self->state || self->flushing || self->install_due || now_ms < self->flush_retry_ms)
         return;
-    bool due =
-        self->dirty_ms &&
-        (self->flush_retry_ms || now_ms >= self->dirty_ms + self->options.flush_ms ||
-         state_overlay_bytes(self->state) >= STATE_FLUSH_BYTES || storage_view_wants_flush(self));
-    if ((!due && !(self->stopping && self->dirty_ms)) || !flush_has_room(self, now_ms))
+    bool due = self->dirty_ms && (self->flush_retry_ms || now_ms >= storage_flush_ms(self) ||
+                                  state_overlay_bytes(self->state) >= flush_bytes(self) ||
+                                  storage_view_wants_flush(self) || self->stopping);
+    if (!due || !flush_has_room(self, now_ms))
         return;
     int rc = storage_history_settle(self);
     if (rc == 0)

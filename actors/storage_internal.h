@@ -210,6 +210,11 @@ int storage_apply_turn(storage_actor_t *self, uint64_t now_ms);
 uint64_t storage_gateway_awaited_ms(const storage_actor_t *self, uint64_t now_ms);
 void storage_expire_turn(storage_actor_t *self, uint64_t now_ms);
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms);
+/* How large the overlay becomes before it is flushed: larger when there are many keys, so that a
+ * flush meets more in each table that LevelDB then merges it with. */
+size_t storage_flush_bytes(uint64_t keys);
+/* When what is dirty is flushed at the latest. */
+uint64_t storage_flush_ms(const storage_actor_t *self);
 uint64_t storage_time_ms(const storage_actor_t *self, uint64_t now_ms);
 
 /* storage_query.c */

@@ -25,6 +25,8 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
+#include "broker/limits.h"
+
 #define BUCKET_BYTES 2048u
 #define BUCKETS_STEP 64u /* there are a multiple of it: whole pages, of whatever size */
 #define MOVES 2u         /* of buckets with each put, while they become more */
@@ -195,7 +197,7 @@ static bool heads_open(heads_t *self) {
 }
 
 void heads_expect(heads_t *self, uint64_t keys) {
-    uint64_t bytes = keys > HEADS_FEW_KEYS ? keys * HEADS_BYTES_A_KEY : HEADS_LEAST_BYTES;
+    uint64_t bytes = keys > STATE_FEW_KEYS ? keys * HEADS_BYTES_A_KEY : HEADS_LEAST_BYTES;
     self->most = (bytes < HEADS_BYTES ? (size_t) bytes : HEADS_BYTES) / BUCKET_BYTES;
     if (self->next > HEADS_FAR_LESS * self->most)
         heads_free(self);

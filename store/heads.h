@@ -2,7 +2,7 @@
  * a put needs of the record it replaces, without reading it.
  *
  * Owns: memory for heads, HEADS_BYTES_A_KEY for each key there is, which holds those of usual keys
- * and leaves room for all to find a place; up to HEADS_FEW_KEYS only HEADS_LEAST_BYTES, and never
+ * and leaves room for all to find a place; up to STATE_FEW_KEYS only HEADS_LEAST_BYTES, and never
  * more than HEADS_BYTES; less while fewer heads are kept. When there is no room, or the system
  * gives no more memory, a head takes the place of one that was not written for long. Must not know:
  * layers, stores. A cache: it may forget anything at any time; long keys are not kept.
@@ -13,7 +13,6 @@
 #include "store/record.h"
 
 #define HEADS_KEY_BYTES 128u
-#define HEADS_FEW_KEYS 1050000u
 #define HEADS_LEAST_BYTES (28u << 20)
 #define HEADS_BYTES_A_KEY 60u
 #define HEADS_BYTES (448u << 20)

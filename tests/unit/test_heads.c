@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "broker/limits.h"
 #include "message_random.h"
 #include "store/heads.h"
 
@@ -170,13 +171,13 @@ static void memory_follows_the_keys(void **unused) {
         record_keep(&heads, key_of(i, text), i);
     printf("K %zu\n", known_count(&heads, MANY));
     assert_true(heads.bytes > HEADS_LEAST_BYTES);
-    heads_expect(&heads, HEADS_FEW_KEYS);
+    heads_expect(&heads, STATE_FEW_KEYS);
     assert_non_null(heads.memory);
     heads_expect(&heads, UINT64_MAX / HEADS_BYTES_A_KEY); /* more than there can be memory for */
     assert_non_null(heads.memory);
     for (unsigned i = MANY; i < 2 * MANY; i++)
         record_keep(&heads, key_of(i, text), i);
-    heads_expect(&heads, HEADS_FEW_KEYS);
+    heads_expect(&heads, STATE_FEW_KEYS);
     assert_null(heads.memory);
     record_keep(&heads, key_of(1, text), 1);
     assert_int_equal(known_count(&heads, MANY), 1);

@@ -1003,6 +1003,15 @@ static void a_peer_has_one_session(void **state) {
     assert_int_equal(chunk_fetched(f, 9, of_9, 2)->snapshot.code, DRAX_ENOTFOUND);
 }
 
+static void flushes_of_many_keys_are_larger(void **state) {
+    (void) state;
+    assert_int_equal(storage_flush_bytes(0), STATE_FLUSH_BYTES);
+    assert_int_equal(storage_flush_bytes(STATE_FEW_KEYS), STATE_FLUSH_BYTES);
+    assert_true(storage_flush_bytes(STATE_FEW_KEYS + 1) > STATE_FLUSH_BYTES);
+    assert_true(storage_flush_bytes(2 * STATE_FEW_KEYS) > storage_flush_bytes(STATE_FEW_KEYS + 1));
+    assert_int_equal(storage_flush_bytes(LIMIT_INTEGER), STATE_FLUSH_MOST_BYTES);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -1036,6 +1045,7 @@ int main(void) {
         T(a_snapshot_of_what_the_log_holds_is_refused),
         T(a_damaged_chunk_is_refused),
         T(chunks_are_as_large_as_told),
+        T(flushes_of_many_keys_are_larger),
         T(a_peer_has_one_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
