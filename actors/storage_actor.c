@@ -159,6 +159,8 @@ static uint64_t storage_deadline(const void *hint, uint64_t now_ms) {
     uint64_t at = UINT64_MAX;
     if (self->dirty_ms && !self->flushing)
         at = earlier(at, storage_flush_ms(self));
+    if (self->release_ms && !self->flushing)
+        at = earlier(at, self->release_ms);
     if (self->write_blocked)
         at = earlier(at, self->retry_ms);
     if (self->written_ms)

@@ -232,6 +232,7 @@ static void flush_done(worker_job_t *job) {
         self->fatal = self->flush_code ? self->flush_code : rc;
     } else {
         self->flush_retry_ms = 0;
+        self->release_ms = self->now_ms + STATE_RELEASE_MS;
         /* After a failure the flush was of an older overlay: what came since is still to go. */
         if (!self->dirty_ms && state_flushed(self->state) < state_applied(self->state))
             self->dirty_ms = self->now_ms;
@@ -270,13 +271,39 @@ uint64_t storage_flush_ms(const storage_actor_t *self) {
     return self->dirty_ms + self->options.flush_ms * flush_bytes(self) / STATE_FLUSH_BYTES;
 }
 
+static void release_run(worker_job_t *job) {
+    storage_actor_t *self =
+        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
+    state_release(self->state);
+}
+
+static void release_done(worker_job_t *job) {
+    storage_actor_t *self =
+        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
+    self->flushing = false;
+}
+
+/* In place of a flush: nothing has to be flushed yet. */
+static void release_turn(storage_actor_t *self, uint64_t now_ms) {
+    if (!self->release_ms || now_ms < self->release_ms)
+        return;
+    self->release_ms = 0;
+    self->flushing = true;
+    self->flush_job = (worker_job_t){.run = release_run, .done = release_done};
+    worker_submit(self->flusher, &self->flush_job);
+}
+
 void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
     if (!self->state || self->flushing || self->install_due || now_ms < self->flush_retry_ms)
         return;
     bool due = self->dirty_ms && (self->flush_retry_ms || now_ms >= storage_flush_ms(self) ||
                                   state_overlay_bytes(self->state) >= flush_bytes(self) ||
                                   storage_view_wants_flush(self) || self->stopping);
-    if (!due || !flush_has_room(self, now_ms))
+    if (!due) {
+        release_turn(self, now_ms);
+        return;
+    }
+    if (!flush_has_room(self, now_ms))
         return;
     int rc = storage_history_settle(self);
     if (rc == 0)
@@ -289,6 +316,7 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
         return;
     }
     self->flushing = true;
+    self->release_ms = 0;
     self->flush_job = (worker_job_t){.run = flush_run, .done = flush_done};
     worker_submit(self->flusher, &self->flush_job);
 }

@@ -173,6 +173,7 @@ struct storage_actor {
     bool flushing;
     int flush_code;
     uint64_t dirty_ms;       /* when the overlay got its first change; 0: clean */
+    uint64_t release_ms;     /* when memory is given back; 0: not until a flush */
     uint64_t flush_retry_ms; /* when what failed is tried again; 0: nothing did */
     bool flush_no_space;
     journal_reserve_t *reserve;

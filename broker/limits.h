@@ -96,6 +96,7 @@
 #define STATE_FLUSH_BYTES (16u << 20)       /* of few keys; of more … */
 #define STATE_FLUSH_BYTES_A_KEY 24u         /* … so much for each, up to … */
 #define STATE_FLUSH_MOST_BYTES (48u << 20)  /* … this, and as much later than STATE_FLUSH_MS */
+#define STATE_RELEASE_MS 1000u              /* after a flush memory is given back */
 #define STATE_OVERLAY_MAX_BYTES (64u << 20) /* apply waits for the flush beyond this */
 #define STATE_LARGE_BYTES (64u << 10)       /* a value beyond this has a file of its own */
 #define STATE_SPARE_BYTES (32u << 20)       /* of such files kept to be written over */

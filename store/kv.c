@@ -15,6 +15,11 @@ int kv_write(kv_t *self, kv_batch_t *batch, bool sync) {
     return self->backend->write(self, batch, sync);
 }
 
+void kv_release(kv_t *self) {
+    if (self->backend->release)
+        self->backend->release(self);
+}
+
 void kv_detail(kv_t *self, char *out, size_t size) {
     out[0] = '\0';
     if (self->backend->detail)

@@ -50,6 +50,8 @@ void kv_batch_destroy(kv_batch_t **self);
  * spent, also by a failure: trying again takes a new one. DRAX_EAGAIN: the store must be opened
  * again after an earlier failure, and cannot be while iterators or snapshots are open. */
 int kv_write(kv_t *self, kv_batch_t *batch, bool sync);
+/* Memory that reads and writes left behind goes back to the system. Thread-safe. */
+void kv_release(kv_t *self);
 /* A sentence on the last DRAX_ECORRUPT, where there is more to tell; else empty. */
 void kv_detail(kv_t *self, char *out, size_t size);
 

@@ -30,6 +30,7 @@ typedef struct kv_backend {
     slice_t (*key)(const kv_iterator_t *self);
     slice_t (*value)(const kv_iterator_t *self);
     int (*error)(const kv_iterator_t *self);
+    void (*release)(kv_t *self);                        /* NULL: nothing is left behind */
     void (*detail)(kv_t *self, char *out, size_t size); /* NULL: there is none */
 } kv_backend_t;
 

@@ -166,6 +166,7 @@ static const kv_backend_t leveldb_backend = {
     .snapshot_new = store_snapshot_new,
     .snapshot_destroy = store_snapshot_destroy,
     .iterator_new = kv_leveldb_iterator_new,
+    .release = kv_leveldb_release,
     .detail = store_detail,
 };
 

@@ -53,5 +53,6 @@ int kv_leveldb_database_open(kv_leveldb_t *self);
 kv_iterator_t *kv_leveldb_iterator_new(kv_t *kv, kv_snapshot_t *snapshot);
 kv_batch_t *kv_leveldb_batch_new(kv_t *kv);
 int kv_leveldb_write(kv_t *kv, kv_batch_t *kv_batch, bool sync);
+void kv_leveldb_release(kv_t *kv);
 
 #endif

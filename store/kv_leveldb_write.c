@@ -96,15 +96,28 @@ static void batch_settle(batch_ops_t *self) {
         large_reclaim(large);
 }
 
-/* What reads and flushes left behind goes back to the system now and then. */
+/* Pages of tables, write buffers and batches. `write_lock` is held. */
 static void memory_release(kv_leveldb_t *self) {
+    table_pages_release(self->db, self->directory);
+    (void) malloc_trim(0);
+}
+
+/* Now and then, while one write follows the other. */
+static void memory_release_due(kv_leveldb_t *self) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - self->released < RELEASE_SECONDS)
         return;
     self->released = now.tv_sec;
-    table_pages_release(self->db, self->directory);
-    (void) malloc_trim(0); /* what earlier flushes took: write buffers and batches */
+    memory_release(self);
+}
+
+void kv_leveldb_release(kv_t *kv) {
+    kv_leveldb_t *self = (kv_leveldb_t *) kv;
+    pthread_mutex_lock(&self->write_lock);
+    if (self->db)
+        memory_release(self);
+    pthread_mutex_unlock(&self->write_lock);
 }
 
 static int batch_write(kv_leveldb_t *self, batch_ops_t *batch, bool sync) {
@@ -149,7 +162,7 @@ int kv_leveldb_write(kv_t *kv, kv_batch_t *kv_batch, bool sync) {
         rc = batch_write(self, batch, sync);
     batch_spend(batch);
     if (rc == 0)
-        memory_release(self);
+        memory_release_due(self);
     pthread_mutex_unlock(&self->write_lock);
     return rc;
 }

@@ -145,6 +145,10 @@ int state_thaw(state_t *self, int write_code) {
     return 0;
 }
 
+void state_release(state_t *self) {
+    kv_release(self->kv);
+}
+
 /* ---- open and close ---- */
 
 static int origins_load(state_t *self) {

@@ -26,6 +26,7 @@ typedef struct faulty {
     kv_t *inner;
     long *calls_left;
     int code;
+    unsigned releases;
 } faulty_t;
 
 typedef struct faulty_iterator {
@@ -133,6 +134,12 @@ static int faulty_error(const kv_iterator_t *kv) {
     return self->error ? self->error : kv_iterator_error(self->inner);
 }
 
+static void faulty_release(kv_t *kv) {
+    faulty_t *self = (faulty_t *) kv;
+    self->releases++;
+    kv_release(self->inner);
+}
+
 /* Batches and snapshots are those of the inner store, so their calls never come here. */
 static const kv_backend_t faulty_backend = {
     .close = faulty_close,
@@ -152,11 +159,17 @@ static const kv_backend_t faulty_backend = {
     .key = faulty_key,
     .value = faulty_value,
     .error = faulty_error,
+    .release = faulty_release,
 };
 
 kv_t *kv_faulty_new(kv_t *inner, long *calls_left, int code) {
     faulty_t *self = calloc(1, sizeof *self);
     assert(self);
-    *self = (faulty_t){.kv = {&faulty_backend}, inner, calls_left, code};
+    *self =
+        (faulty_t){.kv = {&faulty_backend}, .inner = inner, .calls_left = calls_left, .code = code};
     return &self->kv;
+}
+
+unsigned kv_faulty_releases(const kv_t *kv) {
+    return ((const faulty_t *) kv)->releases;
 }

@@ -40,6 +40,7 @@ typedef struct {
 static bool disk_full;
 /* As kv_faulty_new counts. */
 static long kv_calls_left = -1;
+static kv_t *kv_opened; /* the last */
 static fs_t fs;
 
 static int open_unless_full(void *self, const char *path, bool create, fs_file_t **out) {
@@ -50,7 +51,7 @@ static int kv_open(void *hint, kv_t **out, const char *directory, bool create) {
     (void) hint;
     int rc = kv_leveldb_open(out, directory, create);
     if (rc == 0)
-        *out = kv_faulty_new(*out, &kv_calls_left, DRAX_ENOSPC);
+        *out = kv_opened = kv_faulty_new(*out, &kv_calls_left, DRAX_ENOSPC);
     return rc;
 }
 
@@ -1012,6 +1013,24 @@ static void flushes_of_many_keys_are_larger(void **state) {
     assert_int_equal(storage_flush_bytes(LIMIT_INTEGER), STATE_FLUSH_MOST_BYTES);
 }
 
+/* When nothing has to be flushed for a while; the next flush comes all the same. */
+static void memory_goes_back_after_a_flush(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turns_until(f, f->now_ms + FLUSHED_MS);
+    assert_int_equal(kv_faulty_releases(kv_opened), 0);
+    turns_until(f, f->now_ms + STATE_RELEASE_MS);
+    assert_int_equal(kv_faulty_releases(kv_opened), 1);
+    turns_until(f, f->now_ms + 2 * STATE_RELEASE_MS);
+    assert_int_equal(kv_faulty_releases(kv_opened), 1); /* until the next flush */
+    put_comes(f, 2, 2, "two", 2);
+    turns_until(f, f->now_ms + FLUSHED_MS);
+    turns_until(f, f->now_ms + STATE_RELEASE_MS);
+    assert_int_equal(state_flushed(f->storage->state), 2);
+    assert_int_equal(kv_faulty_releases(kv_opened), 2);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -1046,6 +1065,7 @@ int main(void) {
         T(a_damaged_chunk_is_refused),
         T(chunks_are_as_large_as_told),
         T(flushes_of_many_keys_are_larger),
+        T(memory_goes_back_after_a_flush),
         T(a_peer_has_one_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
