@@ -313,8 +313,8 @@ static int gateway_turn(void *hint, uint64_t now_ms) {
     self->now_ms = now_ms;
     gateway_local_turn(self);
     gateway_locks_turn(self, now_ms);
-    gateway_blocks_turn(self, now_ms);
-    gateway_reads_turn(self, now_ms);
+    bool block_left = gateway_blocks_turn(self, now_ms);
+    gateway_reads_turn(self, block_left, now_ms);
     unsent_turn(self);
     gateway_watches_turn(self, now_ms);
     if (self->stopping && now_ms >= self->stop_ms)

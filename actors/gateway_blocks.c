@@ -151,25 +151,41 @@ static void block_boot_renew(gateway_actor_t *self, uint64_t above) {
     gateway_blocks_again(self);
 }
 
+/* Commands in blocks that have left and have no result yet. */
+static size_t under_way(const gateway_actor_t *self) {
+    size_t count = 0;
+    for (const block_item_t *block = self->blocks; block && block != self->open;
+         block = block->next)
+        count += block->count;
+    return count;
+}
+
+static size_t reads_in_hand(const gateway_actor_t *self) {
+    return pendings_count_kind(self->pendings, PENDING_READ) +
+           pendings_count_kind(self->pendings, PENDING_STALE);
+}
+
+/* How long the open block may wait for more commands: for results, or for a share among reads. */
 static uint64_t open_until(const gateway_actor_t *self) {
-    return self->open->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS + GATEWAY_GATHER_MS;
+    uint64_t opened_ms = self->open->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS;
+    bool results = self->open->count < under_way(self);
+    return opened_ms + (results ? GATEWAY_GATHER_MS : GATEWAY_MIXED_MS);
 }
 
 /* Does the open block wait for more commands? One that is alone leaves at once; others when they
  * hold as many commands as all before them that have no result yet, which a result may bring about.
  * So the more is asked for, the more share what a block costs whatever is in it, and what waits
  * waits for less than a block is under way (Nagle's rule, RFC 896, with sizes that grow). When
- * results fail to come it leaves after GATEWAY_GATHER_MS. */
+ * results fail to come it leaves after GATEWAY_GATHER_MS. Few commands among many reads would still
+ * make many small blocks, as a block is over sooner than a read: so it also waits for a share of
+ * what is in hand, for GATEWAY_MIXED_MS. */
 static bool open_waits(const gateway_actor_t *self, uint64_t now_ms) {
-    if (now_ms >= open_until(self))
-        return false;
-    size_t under_way = 0;
-    for (const block_item_t *block = self->blocks; block != self->open; block = block->next)
-        under_way += block->count;
-    return self->open->count < under_way;
+    size_t count = self->open->count;
+    bool few = count < under_way(self) || count < reads_in_hand(self) / GATEWAY_MIXED_SHARE;
+    return few && now_ms < open_until(self);
 }
 
-void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
+bool gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
     while (self->blocks && now_ms >= self->blocks->deadline_ms)
         block_give_up(self, self->blocks);
     /* The oldest has waited too long for its result: a proposal was lost on the way to the leader.
@@ -179,21 +195,26 @@ void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
         gateway_blocks_again(self);
     if (now_ms < self->propose_ms || !leader_reachable(self)) {
         self->open = NULL;
-        return;
+        return false;
     }
     block_boot_choose(self);
     uint64_t prev = self->confirmed;
+    bool left = false;
     for (block_item_t *block = self->blocks, *next; block; block = next) {
         next = block->next;
         if (block == self->open) {
             if (open_waits(self, now_ms))
-                return;
+                return left;
             self->open = NULL;
         }
-        if (!block->proposed && !block_propose(self, block, prev, now_ms))
-            return;
+        if (!block->proposed) {
+            if (!block_propose(self, block, prev, now_ms))
+                return left;
+            left = true;
+        }
         prev = block->seq;
     }
+    return left;
 }
 
 void gateway_blocks_again(gateway_actor_t *self) {

@@ -28,6 +28,11 @@
 /* An open block waits for more commands no longer than this; and reads for more reads. */
 #define GATEWAY_GATHER_MS 20u
 #define GATEWAY_GATHER_READS_MS 2u
+/* Where both are asked for: a block is to hold one command for so many reads, but waits no longer
+ * than this for them; and reads are to be so many times as many as storage has. */
+#define GATEWAY_MIXED_SHARE 8u
+#define GATEWAY_MIXED_MS 3u
+#define GATEWAY_MIXED_READS 3u
 /* Answers are held for so many reads, and when they are no larger in all. */
 #define GATEWAY_HELD_READS 16u
 #define GATEWAY_HELD_BYTES ADMISSION_BYTES
@@ -143,7 +148,8 @@ uint64_t gateway_wait_end(const request_t *request, uint64_t now_ms);
 
 /* gateway_blocks.c */
 void gateway_write(gateway_actor_t *self, uint64_t token, slice_t command, uint64_t now_ms);
-void gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms);
+/* True: a block left. */
+bool gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms);
 void gateway_blocks_again(gateway_actor_t *self);
 void gateway_result(gateway_actor_t *self, const message_batch_t *result, uint64_t now_ms);
 void gateway_skipped(gateway_actor_t *self, const message_batch_t *skipped, uint64_t now_ms);
@@ -177,7 +183,8 @@ uint64_t gateway_locks_deadline(const gateway_actor_t *self);
 
 /* gateway_reads.c */
 void gateway_read(gateway_actor_t *self, uint64_t token);
-void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms);
+/* `block_left`: in this turn, so reads that would wait for more go along. */
+void gateway_reads_turn(gateway_actor_t *self, bool block_left, uint64_t now_ms);
 void gateway_reads_again(gateway_actor_t *self);
 void gateway_reads_refused(gateway_actor_t *self);
 /* Gives out what a batch of answers holds. */

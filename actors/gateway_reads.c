@@ -71,13 +71,15 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
 
 /* Do reads wait for more of their kind? As commands do (gateway_blocks.c): until they are as many
  * as storage has, or it has answered; not longer than GATEWAY_GATHER_READS_MS, as what storage has
- * may be slow. */
-static bool reads_gather(gateway_actor_t *self, uint64_t now_ms) {
+ * may be slow. Beside writes a round costs more, as all three nodes are busy, so they wait for
+ * more; but with a block, whose way is theirs, they leave. */
+static bool reads_gather(gateway_actor_t *self, bool block_left, uint64_t now_ms) {
     size_t reading = pendings_count_reading(self->pendings);
     size_t waiting = pendings_count_kind(self->pendings, PENDING_READ) +
                      pendings_count_kind(self->pendings, PENDING_STALE) - reading;
+    size_t enough = self->blocks ? reading * GATEWAY_MIXED_READS : reading;
     bool sending = self->query_count || self->stale_count; /* once more: these go along */
-    if (waiting == 0 || waiting >= reading || sending)
+    if (waiting == 0 || waiting >= enough || sending || block_left)
         return false;
     if (!self->gather_until_ms)
         self->gather_until_ms = now_ms + GATEWAY_GATHER_READS_MS;
@@ -90,9 +92,9 @@ static void reads_take(gateway_actor_t *self) {
         query_add(self, pending);
 }
 
-void gateway_reads_turn(gateway_actor_t *self, uint64_t now_ms) {
+void gateway_reads_turn(gateway_actor_t *self, bool block_left, uint64_t now_ms) {
     reads_expire(self, now_ms);
-    if (!reads_gather(self, now_ms))
+    if (!reads_gather(self, block_left, now_ms))
         reads_take(self);
     if (!pendings_count_kind(self->pendings, PENDING_READ))
         gateway_held_end(self);

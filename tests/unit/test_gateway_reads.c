@@ -295,6 +295,7 @@ static void reads_gather_while_as_many_are_with_storage(void **state) {
     propose_expected(f, 1, 0, 1);
     index_ask_expected(f, 1);
     uint64_t token = query_expected(f, 1);
+    result_comes_simple(f, 1);
     client_sends(f, 'B', GET_1);
     turn(f);
     nothing_expected(f);
@@ -311,6 +312,44 @@ static void reads_gather_while_as_many_are_with_storage(void **state) {
     turn(f);
     index_ask_expected(f, 3);
     query_expected(f, 3);
+    nothing_expected(f);
+}
+
+static void beside_writes_more_reads_gather(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    propose_expected(f, 1, 0, 1);
+    index_ask_expected(f, 1);
+    query_expected(f, 1);
+    for (unsigned i = 1; i < GATEWAY_MIXED_READS; i++)
+        client_sends(f, 'B', GET_1);
+    turn(f);
+    nothing_expected(f);
+    client_sends(f, 'B', GET_1);
+    turn(f);
+    index_ask_expected(f, 2);
+    query_expected(f, 2);
+    nothing_expected(f);
+}
+
+static void reads_leave_with_a_block(void **state) {
+    fixture_t *f = *state;
+    status_comes(f, 5, 1);
+    client_sends(f, 'A', PUT_1);
+    client_sends(f, 'A', GET_1);
+    turn(f);
+    propose_expected(f, 1, 0, 1);
+    index_ask_expected(f, 1);
+    query_expected(f, 1);
+    client_sends(f, 'B', GET_1);
+    client_sends(f, 'B', PUT_1);
+    turn(f);
+    propose_expected(f, 2, 1, 1);
+    index_ask_expected(f, 2);
+    query_expected(f, 2);
     nothing_expected(f);
 }
 
@@ -746,6 +785,8 @@ int main(void) {
         T(a_stale_read_needs_no_raft),
         T(a_read_index_is_asked_for_again),
         T(reads_gather_while_as_many_are_with_storage),
+        T(beside_writes_more_reads_gather),
+        T(reads_leave_with_a_block),
         T(a_new_storage_gets_the_queries_again),
         T(reads_have_a_deadline),
         T(ping_and_status_need_nobody),

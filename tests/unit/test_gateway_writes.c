@@ -119,6 +119,40 @@ static void commands_that_gather_leave_in_time(void **state) {
     nothing_expected(f);
 }
 
+/* As many reads as two commands have to be among, and more than the first of them, are in hand. */
+static void two_shares_of_reads(fixture_t *f) {
+    status_comes(f, 5, 1);
+    for (unsigned i = 0; i < 2 * GATEWAY_MIXED_SHARE; i++)
+        client_sends(f, (char) ('A' + i), "[0, 9, \"get\", [\"k\"]]");
+    turn(f);
+    fake_post_expect(&f->post, MESSAGE_READ);
+    fake_post_expect(&f->post, MESSAGE_QUERY);
+    client_sends(f, 'A', PUT_1);
+    turn(f);
+    nothing_expected(f);
+}
+
+static void among_reads_commands_gather(void **state) {
+    fixture_t *f = *state;
+    two_shares_of_reads(f);
+    client_sends(f, 'B', PUT_2);
+    turn(f);
+    propose_expected(f, 1, 0, 2);
+    nothing_expected(f);
+}
+
+static void among_reads_commands_leave_soon(void **state) {
+    fixture_t *f = *state;
+    two_shares_of_reads(f);
+    assert_int_equal(gateway_actor_ops.deadline(f->gateway, f->now_ms),
+                     f->now_ms + GATEWAY_MIXED_MS);
+    turn_at(f, f->now_ms + GATEWAY_MIXED_MS - 1);
+    nothing_expected(f);
+    turn_at(f, f->now_ms + 1);
+    propose_expected(f, 1, 0, 1);
+    nothing_expected(f);
+}
+
 static void a_block_is_closed_at_its_limit(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
@@ -479,6 +513,8 @@ int main(void) {
         T(commands_of_one_turn_share_a_block),
         T(commands_gather_while_as_many_are_under_way),
         T(commands_that_gather_leave_in_time),
+        T(among_reads_commands_gather),
+        T(among_reads_commands_leave_soon),
         T(a_block_is_closed_at_its_limit),
         T(a_block_is_closed_at_its_bytes),
         T(results_answer_in_order),
