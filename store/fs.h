@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#define FS_APPEND_BYTES 4096u
+
 typedef struct fs_file fs_file_t;
 
 typedef struct fs {
@@ -22,6 +24,9 @@ typedef struct fs {
     int (*pread)(fs_file_t *file, void *data, size_t size, uint64_t offset, size_t *got);
     /* Writes all of it or fails. The array may be changed. */
     int (*pwritev)(fs_file_t *file, struct iovec *parts, int count, uint64_t offset);
+    /* The same where nothing counts of what the file holds behind: of that, FS_APPEND_BYTES at most
+     * may become zeros, within its size. */
+    int (*append)(fs_file_t *file, struct iovec *parts, int count, uint64_t offset);
     int (*sync)(fs_file_t *file); /* data, and the size if it changed */
     int (*size)(fs_file_t *file, uint64_t *out);
     int (*truncate)(fs_file_t *file, uint64_t size);

@@ -2,7 +2,7 @@
  *
  * Direct writes are of whole blocks from aligned memory. What a block holds around the bytes to be
  * written is written with them, as it is: from the block that was written last, where an append
- * goes on, or else read from the file.
+ * goes on, or else read from the file. Behind an append, zeros are.
  *
  * Invariant: with `known`, `last` is what the file holds at `last_at`.
  */
@@ -110,11 +110,13 @@ static bool block_load(const fs_direct_t *self, uint64_t at, uint8_t *out) {
 
 /* What stands around [offset, offset + size) in its first and last block. */
 static bool edges_load(const fs_direct_t *self, uint64_t offset, size_t size, uint64_t begin,
-                       uint64_t end) {
+                       uint64_t end, bool append) {
     uint64_t last = end - BLOCK_BYTES;
     if (begin < offset && !block_load(self, begin, self->blocks))
         return false;
-    bool loaded = begin < offset && last == begin;
+    if (append)
+        memset(self->blocks + (size_t) (offset - begin) + size, 0, (size_t) (end - offset) - size);
+    bool loaded = append || (begin < offset && last == begin);
     return end == offset + size || loaded ||
            block_load(self, last, self->blocks + (size_t) (last - begin));
 }
@@ -135,7 +137,7 @@ static int blocks_write(const fs_direct_t *self, size_t size, uint64_t offset) {
 }
 
 int fs_direct_write(fs_direct_t *self, const struct iovec *parts, int count, uint64_t offset,
-                    bool *done) {
+                    bool append, bool *done) {
     size_t size = 0;
     for (int i = 0; i < count; i++)
         size += parts[i].iov_len;
@@ -146,7 +148,7 @@ int fs_direct_write(fs_direct_t *self, const struct iovec *parts, int count, uin
         return 0;
     if (self->path)
         direct_begin(self);
-    if (self->fd < 0 || !edges_load(self, offset, size, begin, end))
+    if (self->fd < 0 || !edges_load(self, offset, size, begin, end, append))
         return 0;
     uint8_t *at = self->blocks + (size_t) (offset - begin);
     for (int i = 0; i < count; i++) {

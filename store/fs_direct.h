@@ -24,9 +24,10 @@ fs_direct_t *fs_direct_new(const char *path, int fd);
 void fs_direct_destroy(fs_direct_t **self);
 
 /* Writes all parts to `offset` on. *done false: nothing was written, the caller is to do it. 0, or
- * -1 with errno. */
+ * -1 with errno. `append`: what the last block holds behind them becomes zeros, so that it need not
+ * be read. */
 int fs_direct_write(fs_direct_t *self, const struct iovec *parts, int count, uint64_t offset,
-                    bool *done);
+                    bool append, bool *done);
 /* The file was written or cut through the other descriptor. */
 void fs_direct_changed(fs_direct_t *self);
 

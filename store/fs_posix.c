@@ -82,12 +82,7 @@ static int posix_pread(fs_file_t *file, void *data, size_t size, uint64_t offset
     return 0;
 }
 
-static int posix_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
-    bool done = false;
-    if (file->direct && fs_direct_write(file->direct, parts, count, offset, &done) != 0)
-        return errno_code();
-    if (done)
-        return 0;
+static int cached_write(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
     if (file->direct)
         fs_direct_changed(file->direct);
     while (count > 0) {
@@ -119,6 +114,22 @@ static int posix_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64
         }
     }
     return 0;
+}
+
+static int write_parts(fs_file_t *file, struct iovec *parts, int count, uint64_t offset,
+                       bool append) {
+    bool done = false;
+    if (file->direct && fs_direct_write(file->direct, parts, count, offset, append, &done) != 0)
+        return errno_code();
+    return done ? 0 : cached_write(file, parts, count, offset);
+}
+
+static int posix_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    return write_parts(file, parts, count, offset, false);
+}
+
+static int posix_append(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    return write_parts(file, parts, count, offset, true);
 }
 
 static int posix_sync(fs_file_t *file) {
@@ -285,6 +296,7 @@ const fs_t *fs_posix(void) {
         .open = posix_open,
         .pread = posix_pread,
         .pwritev = posix_pwritev,
+        .append = posix_append,
         .sync = posix_sync,
         .size = posix_size,
         .truncate = posix_truncate,

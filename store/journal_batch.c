@@ -237,7 +237,7 @@ static void writer_header(writer_t *self, const journal_t *journal, const segmen
 /* Writes out what has gathered, to `segment` from `offset` on. */
 static int writer_flush(writer_t *self, journal_t *journal, segment_t *segment, uint64_t offset) {
     segment->dirty = true;
-    int rc = journal->fs.pwritev(segment->file, self->parts, self->part_count, offset);
+    int rc = journal->fs.append(segment->file, self->parts, self->part_count, offset);
     if (rc != 0 && rc != DRAX_ENOSPC && rc != DRAX_ENOMEM)
         journal->dead = true;
     if (segment == journal_current(journal)) {

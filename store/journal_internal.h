@@ -38,11 +38,11 @@
  */
 #define JOURNAL_COPY_BYTES 512u
 
-/* A segment of that many entries at most, so of large ones, is kept to be written over when it is
- * not needed any more; but not more of them than this. With small entries neither zeros nor disk
- * space are worth it. */
-#define JOURNAL_REUSE_ENTRIES 128u
-#define JOURNAL_USED_MAX 4u
+/* So many segments that are not needed any more are kept to be written over; more while entries are
+ * large (so few in a segment), as several segments then become free at once. */
+#define JOURNAL_USED_MAX 2u
+#define JOURNAL_USED_LARGE_MAX 4u
+#define JOURNAL_LARGE_ENTRIES 128u
 
 typedef struct point {
     uint64_t index;

@@ -270,7 +270,7 @@ static int tail_confirm(recovery_t *self) {
         if (rc != 0)
             return rc;
         struct iovec part = {.iov_base = self->data + from, .iov_len = segment->end - from};
-        rc = journal->fs.pwritev(segment->file, &part, 1, from);
+        rc = journal->fs.append(segment->file, &part, 1, from);
         if (rc != 0)
             return rc;
         segment->dirty = true;

@@ -133,9 +133,10 @@ int segment_remove(const journal_t *self, uint64_t sequence) {
 
 /* On a full disk its space may be what others wait for. */
 static bool segment_reusable(const journal_t *self, const segment_t *segment) {
-    return segment->capacity == self->segment_bytes && self->used < JOURNAL_USED_MAX &&
-           !self->full && segment->first <= segment->last &&
-           segment->last - segment->first < JOURNAL_REUSE_ENTRIES;
+    bool large =
+        segment->first <= segment->last && segment->last - segment->first < JOURNAL_LARGE_ENTRIES;
+    return segment->capacity == self->segment_bytes && !self->full &&
+           self->used < (large ? JOURNAL_USED_LARGE_MAX : JOURNAL_USED_MAX);
 }
 
 int segment_retire(journal_t *self, const segment_t *segment) {

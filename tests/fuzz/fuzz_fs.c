@@ -199,6 +199,7 @@ const fs_t *fuzz_fs_reset(void) {
     static const fs_t fs = {.open = memory_open,
                             .pread = memory_pread,
                             .pwritev = memory_pwritev,
+                            .append = memory_pwritev,
                             .sync = memory_sync,
                             .size = memory_size,
                             .truncate = memory_truncate,

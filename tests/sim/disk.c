@@ -122,13 +122,22 @@ static int disk_open(void *hint, const char *path, bool create, fs_file_t **out)
     return 0;
 }
 
-static int disk_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+static int write_begin(const fs_file_t *file) {
     bool stopping;
     int rc = disk_call(file->disk, &stopping);
-    if (rc)
-        return rc;
-    files_fail(file->disk, DISK_WRITE);
-    return fs_faulty_fs(file->disk->faulty)->pwritev(file->below, parts, count, offset);
+    if (rc == 0)
+        files_fail(file->disk, DISK_WRITE);
+    return rc;
+}
+
+static int disk_pwritev(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    int rc = write_begin(file);
+    return rc ? rc : fs_faulty_fs(file->disk->faulty)->pwritev(file->below, parts, count, offset);
+}
+
+static int disk_append(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    int rc = write_begin(file);
+    return rc ? rc : fs_faulty_fs(file->disk->faulty)->append(file->below, parts, count, offset);
 }
 
 static int disk_sync(fs_file_t *file) {
@@ -271,6 +280,7 @@ disk_t *disk_new(const disk_options_t *options) {
                       .open = disk_open,
                       .pread = disk_pread,
                       .pwritev = disk_pwritev,
+                      .append = disk_append,
                       .sync = disk_sync,
                       .size = disk_size,
                       .truncate = disk_truncate,

@@ -275,6 +275,20 @@ static int faulty_pwritev(fs_file_t *file, struct iovec *parts, int count, uint6
     return code;
 }
 
+/* Sometimes zeros what stands behind, up to the end of the block. */
+static int faulty_append(fs_file_t *file, struct iovec *parts, int count, uint64_t offset) {
+    static const uint8_t zeros[FS_APPEND_BYTES];
+    uint64_t end = offset;
+    for (int i = 0; i < count; i++)
+        end += parts[i].iov_len;
+    int code = faulty_pwritev(file, parts, count, offset);
+    uint64_t block_end = (end + FS_APPEND_BYTES - 1) / FS_APPEND_BYTES * FS_APPEND_BYTES;
+    bool zeroed = end / 8 % 2 == 1; /* a coin, but the same each time */
+    if (code == 0 && zeroed && end < block_end && block_end <= file->node->size)
+        node_write(file->node, zeros, (size_t) (block_end - end), end);
+    return code;
+}
+
 static int faulty_sync(fs_file_t *file) {
     bool stopping;
     int code = call_begin(file->disk, false, &stopping);
@@ -444,6 +458,7 @@ fs_faulty_t *fs_faulty_new(uint64_t seed) {
         .open = faulty_open,
         .pread = faulty_pread,
         .pwritev = faulty_pwritev,
+        .append = faulty_append,
         .sync = faulty_sync,
         .size = faulty_size,
         .truncate = faulty_truncate,

@@ -168,6 +168,42 @@ static void test_writes_in_place(void **state) {
     free(model);
 }
 
+/* Appends over what a file held before: all in front and beyond the block stays as it was, what was
+ * written is there, and between them stands what was there or zeros. */
+static void test_appends_in_place(void **state) {
+    enum { SIZE = 16 * FS_APPEND_BYTES, OLD = 0x55 };
+    home_t *self = *state;
+    const fs_t *fs = self->fs;
+    file_fill(self, "a", OLD, SIZE);
+    fs_file_t *file;
+    assert_int_equal(fs->open(fs->self, path(self, "a"), false, &file), 0);
+    uint8_t *model = malloc(SIZE), *found = malloc(SIZE);
+    assert_true(model && found);
+    memset(model, OLD, SIZE);
+    unsigned seed = 7;
+    for (uint64_t end = 100; end < SIZE;) {
+        uint64_t size = 1 + (uint64_t) rand_r(&seed) % (2 * FS_APPEND_BYTES);
+        size = size > SIZE - end ? SIZE - end : size;
+        for (uint64_t i = end; i < end + size; i++)
+            model[i] = (uint8_t) rand_r(&seed);
+        struct iovec parts[] = {{model + end, (size_t) size / 2},
+                                {model + end + size / 2, (size_t) (size - size / 2)}};
+        assert_int_equal(fs->append(file, parts, 2, end), 0);
+        end += size;
+        size_t got;
+        assert_int_equal(fs->pread(file, found, SIZE, 0, &got), 0);
+        assert_int_equal(got, SIZE);
+        assert_memory_equal(found, model, end);
+        uint64_t block_end = (end + FS_APPEND_BYTES - 1) / FS_APPEND_BYTES * FS_APPEND_BYTES;
+        for (uint64_t i = end; i < block_end; i++)
+            assert_true(found[i] == OLD || found[i] == 0);
+        assert_memory_equal(found + block_end, model + block_end, SIZE - block_end);
+    }
+    fs->close(&file);
+    free(model);
+    free(found);
+}
+
 /* A file that lost its name is the one that is written to all the same. */
 static void test_write_after_rename(void **state) {
     home_t *self = *state;
@@ -381,6 +417,7 @@ int main(void) {
         CASE(test_map),
         CASE(test_map_without_room),
         CASE(test_writes_in_place),
+        CASE(test_appends_in_place),
         CASE(test_write_after_rename),
         CASE(test_directories),
         CASE(test_replace_load),

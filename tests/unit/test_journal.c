@@ -18,7 +18,7 @@
 #include "tests/unit/journal_model.h"
 
 #define SEGMENT 4096u
-#define ALIKE_BYTES 200u
+#define ALIKE_BYTES 936u /* four records and a header are a block */
 
 typedef struct bench {
     fs_faulty_t *disk;
@@ -423,11 +423,11 @@ static void append_alike(bench_t *self, uint64_t first, unsigned count) {
 static void test_used(void **state) {
     bench_t *self = *state;
     uint64_t last = 0;
-    while (segment_files(self) < JOURNAL_USED_MAX + 3)
+    while (segment_files(self) < JOURNAL_USED_LARGE_MAX + 3)
         append_alike(self, ++last, 1);
     assert_int_equal(journal_compact(self->journal, last), 0);
     assert_int_equal(segment_files(self), 1);
-    assert_int_equal(used_files(self), JOURNAL_USED_MAX);
+    assert_int_equal(used_files(self), JOURNAL_USED_LARGE_MAX);
     assert_null(journal_reserve_begin(self->journal)); /* they are as good as a spare */
     fs_faulty_limit(self->disk, fs_faulty_used(self->disk));
     entry_t large = {.index = last + 1, .term = 1, .kind = ENTRY_BLOCK};
@@ -452,9 +452,18 @@ static void test_used(void **state) {
     assert_int_equal(journal_last_index(self->journal), last);
 }
 
-/* Right behind the last record stands a whole one of the segment that the file was before. */
+static void segments_larger(bench_t *self, unsigned times) {
+    journal_close(&self->journal);
+    self->segment_bytes = times * SEGMENT;
+    bench_open(self);
+}
+
+/* Where a block is full, a whole record of the segment that the file was before stands right behind
+ * the last one. */
 static void test_old_records_are_not_taken_for_new(void **state) {
+    enum { BLOCK_RECORDS = 4 };
     bench_t *self = *state;
+    segments_larger(self, 4);
     uint64_t last = 0;
     while (segment_files(self) < 3)
         append_alike(self, ++last, 1);
@@ -467,10 +476,13 @@ static void test_old_records_are_not_taken_for_new(void **state) {
         while (fs_faulty_size(self->disk, path) < 0)
             append_alike(self, ++last, 1);
     }
-    append_alike(self, ++last, 2);
-    last++;
-    uint64_t end = HEADER_BYTES + 3 * record_size(ALIKE_BYTES);
-    assert_int_equal(fs_faulty_byte(self->disk, path, end), ALIKE_BYTES); /* its length */
+    append_alike(self, ++last, BLOCK_RECORDS - 1);
+    last += BLOCK_RECORDS - 2;
+    uint64_t end = HEADER_BYTES + BLOCK_RECORDS * record_size(ALIKE_BYTES);
+    assert_int_equal(end, FS_APPEND_BYTES);
+    assert_int_equal(fs_faulty_byte(self->disk, path, end) +
+                         256 * fs_faulty_byte(self->disk, path, end + 1),
+                     ALIKE_BYTES); /* its length */
     assert_int_equal(fs_faulty_byte(self->disk, path, end + 4), RECORD_ENTRY);
     journal_close(&self->journal);
     bench_open(self);
@@ -483,18 +495,16 @@ static void test_old_records_are_not_taken_for_new(void **state) {
     assert_int_equal(journal_last_index(self->journal), last + 1);
 }
 
-/* Many small entries: zeros are cheaper than space. */
-static void test_small_entries_leave_no_used_files(void **state) {
+/* Segments of many small entries become free one by one. */
+static void test_few_used_files_of_small_entries(void **state) {
     bench_t *self = *state;
-    journal_close(&self->journal);
-    self->segment_bytes = 64 * SEGMENT;
-    bench_open(self);
+    segments_larger(self, 64);
     uint64_t last = 0;
-    while (segment_files(self) < 4)
+    while (segment_files(self) < JOURNAL_USED_MAX + 3)
         append_alike(self, ++last, 1);
     assert_int_equal(journal_compact(self->journal, last), 0);
     assert_int_equal(segment_files(self), 1);
-    assert_int_equal(used_files(self), 0);
+    assert_int_equal(used_files(self), JOURNAL_USED_MAX);
 }
 
 static void test_options(void **state) {
@@ -611,7 +621,7 @@ int main(void) {
         CASE(test_used),
         CASE(test_used_are_removed_at_the_start),
         CASE(test_old_records_are_not_taken_for_new),
-        CASE(test_small_entries_leave_no_used_files),
+        CASE(test_few_used_files_of_small_entries),
         CASE(test_options),
         CASE(test_many_segments),
         CASE(test_segment_size_changes),

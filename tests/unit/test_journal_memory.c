@@ -143,7 +143,7 @@ static int open_paused(bench_t *self) {
     disk_fs = fs_faulty_fs(self->disk);
     fs_t fs = *disk_fs;
     fs.open = paused_open;
-    fs.pwritev = paused_pwritev;
+    fs.pwritev = fs.append = paused_pwritev;
     fs.rename = paused_rename;
     fs.remove = paused_remove;
     fs.sync_dir = paused_sync_dir;
