@@ -304,7 +304,8 @@ int storage_snapshot_turn(storage_actor_t *self, uint64_t now_ms) {
     storage_writes_clear(self);
     tail_clear(&self->tail);
     self->commit = state_applied(self->state);
-    self->dirty_ms = 0;
+    self->dirty_ms = self->flush_retry_ms = 0;
+    self->flush_no_space = false; /* what found no room is replaced by what has found it */
     staged_send(self, session, chunk, true, 0);
     if (self->watch.subscribed)
         storage_subscribe(self, true); /* a gap in what it hears: it asks for what is in between */

@@ -924,6 +924,25 @@ static void a_snapshot_goes_from_one_to_another(void **state) {
     fixture_clear(&to);
 }
 
+/* It replaces what found no room. */
+static void a_snapshot_ends_the_want_of_space(void **state) {
+    fixture_t *from = *state, to = {0};
+    fixture_init(&to);
+    source_fill(from);
+    flush_failed(&to);
+    kv_calls_left = -1;
+    uint64_t session = 0, chunk = 0;
+    for (bool last = false; !last; chunk++) {
+        message_t *got = chunk_fetched(from, 8, session, chunk);
+        session = got->snapshot.session;
+        last = got->snapshot.last;
+        chunk_given(&to, got);
+        staged_expected(&to, chunk, last, 0);
+    }
+    assert_false(open_now(&to)->no_space);
+    fixture_clear(&to);
+}
+
 static void a_snapshot_of_what_the_log_holds_is_refused(void **state) {
     fixture_t *from = *state, to = {0};
     fixture_init(&to);
@@ -1061,6 +1080,7 @@ int main(void) {
         T(a_lost_state_is_damage),
         T(a_lost_identity_is_not_formatted_over),
         T(a_snapshot_goes_from_one_to_another),
+        T(a_snapshot_ends_the_want_of_space),
         T(a_snapshot_of_what_the_log_holds_is_refused),
         T(a_damaged_chunk_is_refused),
         T(chunks_are_as_large_as_told),
