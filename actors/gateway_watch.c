@@ -138,14 +138,19 @@ void gateway_watch_ask(gateway_actor_t *self, watch_t *watch) {
     TAILQ_INSERT_TAIL(&self->watch.queue, watch, in_queue);
 }
 
-static void questions_send(gateway_actor_t *self, size_t count) {
+/* False: there is no memory for that. */
+static bool questions_send(gateway_actor_t *self, size_t count) {
+    if (self->watch.questions.failed)
+        return false;
     buffer_reset(&self->scratch);
     batch_begin(&self->scratch, count);
     buffer_append(&self->scratch, self->watch.questions.data, self->watch.questions.size);
     message_t message = {.kind = MESSAGE_HISTORY};
     message.batch.payload = buffer_take(&self->scratch);
-    if (message.batch.payload)
-        self->post->local(self->post->self, ACTOR_STORAGE, &message);
+    if (!message.batch.payload)
+        return false;
+    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+    return true;
 }
 
 static void question_add(gateway_actor_t *self, const watch_t *watch, buffer_t *scratch) {
@@ -157,13 +162,24 @@ static void question_add(gateway_actor_t *self, const watch_t *watch, buffer_t *
     buffer_reset(scratch);
     past_question_write(scratch, &question);
     batch_add(&self->watch.questions, watch->id, (slice_t){scratch->data, scratch->size});
+    self->watch.questions.failed = self->watch.questions.failed || scratch->failed;
+}
+
+/* What could not be asked is asked next turn, before the others. */
+static void questions_take_back(gateway_actor_t *self, watch_t *const *watches, size_t count) {
+    while (count-- > 0) {
+        watches[count]->asked = false;
+        watches[count]->queued = true;
+        self->watch.asked--;
+        TAILQ_INSERT_HEAD(&self->watch.queue, watches[count], in_queue);
+    }
 }
 
 /* So many questions are with storage at a time that their answers stay small in all. */
 static void questions_turn(gateway_actor_t *self) {
-    size_t count = self->watch.ended_views;
+    watch_t *watch, *asked[GATEWAY_QUESTIONS];
+    size_t count = 0, ended = self->watch.ended_views;
     buffer_t bytes = {0};
-    watch_t *watch;
     while (self->watch.live_known && self->watch.asked < GATEWAY_QUESTIONS &&
            (watch = TAILQ_FIRST(&self->watch.queue)) != NULL) {
         TAILQ_REMOVE(&self->watch.queue, watch, in_queue);
@@ -171,11 +187,11 @@ static void questions_turn(gateway_actor_t *self) {
         question_add(self, watch, &bytes);
         watch->asked = true;
         self->watch.asked++;
-        count++;
+        asked[count++] = watch;
     }
     buffer_free(&bytes);
-    if (count)
-        questions_send(self, count);
+    if (count + ended && !questions_send(self, count + ended))
+        questions_take_back(self, asked, count);
     buffer_reset(&self->watch.questions);
     self->watch.ended_views = 0;
 }
@@ -231,6 +247,7 @@ static void view_end(gateway_actor_t *self, const watch_t *watch) {
     buffer_t bytes = {0};
     past_question_write(&bytes, &question);
     batch_add(&self->watch.questions, watch->id, (slice_t){bytes.data, bytes.size});
+    self->watch.questions.failed = self->watch.questions.failed || bytes.failed;
     self->watch.ended_views++;
     buffer_free(&bytes);
 }
@@ -325,6 +342,10 @@ void gateway_watches_turn(gateway_actor_t *self, uint64_t now_ms) {
 }
 
 uint64_t gateway_watches_deadline(const gateway_actor_t *self) {
+    bool unasked = self->watch.live_known && self->watch.asked < GATEWAY_QUESTIONS &&
+                   !TAILQ_EMPTY(&self->watch.queue);
+    if (unasked)
+        return self->now_ms;
     const watch_t *watch = watches_first_due(self->watch.table);
     if (watch)
         return watch->due_ms;

@@ -19,6 +19,34 @@
 #define EVENT(key, index)                                                                          \
     "{\"type\": \"put\", \"key\": \"" key "\", \"value\": b\"v\", \"index\": " #index "}"
 
+/* ---- memory: the linker sends every allocation of this program here ---- */
+
+static unsigned countdown; /* the allocation that fails; 0: none */
+static bool armed;         /* the gateway runs, and not the post under it */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static bool fails(void) {
+    return armed && countdown && --countdown == 0;
+}
+
+void *__wrap_malloc(size_t size) {
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size) {
+    return fails() ? NULL : __real_realloc(memory, size);
+}
+
 /* ---- storage, played ---- */
 
 static void subscribe_expected(fixture_t *f, bool on) {
@@ -389,6 +417,52 @@ static void a_gap_is_asked_for(void **state) {
     event_expected(f, 'A', watch, "\"events\": [" EVENT("k", 7) "], \"next\": 9");
 }
 
+static void (*post_local)(void *self, actor_t to, message_t *message);
+
+static void post_unarmed(void *self, actor_t to, message_t *message) {
+    bool was = armed;
+    armed = false;
+    post_local(self, to, message);
+    armed = was;
+}
+
+/* False: the question was asked with fewer allocations. */
+static bool question_without_memory(unsigned refused) {
+    void *state = NULL;
+    assert_int_equal(fixture_new(&state), 0);
+    fixture_t *f = state;
+    uint64_t query = query_sent(f, 'B', WATCH_K_10);
+    (void) watch_begins(f, 'A', WATCH_K, 20);
+    answer_comes(f, query, FROM_10);
+    uint64_t behind = watch_expected(f, 'B', 1, "\"next\": 10, \"revision\": 20, \"pairs\": []");
+    post_local = f->post.post.local;
+    f->post.post.local = post_unarmed;
+    countdown = refused;
+    armed = true;
+    turn(f);
+    armed = false;
+    bool was_refused = countdown == 0;
+    if (was_refused && !fake_post_waiting(&f->post, MESSAGE_HISTORY)) {
+        assert_true(gateway_actor_ops.deadline(f->gateway, f->now_ms) <= f->now_ms);
+        turn(f);
+    }
+    uint64_t token = question_expected(f, 10, false, "k");
+    past_comes(f, token, 0, 21, 1, "[" EVENT("k", 12) "]");
+    event_expected(f, 'B', behind, "\"events\": [" EVENT("k", 12) "], \"next\": 21");
+    turn(f);
+    nothing_expected(f);
+    fixture_destroy(&state);
+    return was_refused;
+}
+
+static void a_question_that_memory_fails_is_asked_again(void **state) {
+    (void) state;
+    unsigned refused = 1;
+    while (question_without_memory(refused))
+        refused++;
+    assert_true(refused > 2);
+}
+
 static void another_storage_is_asked_again(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'B', WATCH_K_10);
@@ -665,6 +739,7 @@ int main(void) {
         TEST(from_a_revision_to_come),
         TEST(a_gap_is_asked_for),
         TEST(another_storage_is_asked_again),
+        cmocka_unit_test(a_question_that_memory_fails_is_asked_again),
         TEST(compacted_is_told),
         TEST(compacted_needs_no_credit),
         TEST(first_pairs_come_before_events),
