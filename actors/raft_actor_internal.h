@@ -16,6 +16,8 @@
 
 #define RAFT_STATUS_MS 100u
 #define RAFT_MEMBERS_MS 500u
+/* A connection that could not be made, for want of memory, is tried again. */
+#define RAFT_CONNECT_MS 500u
 #define RAFT_STOP_MS 1500u
 #define RAFT_PULL_RETRY_MS 1000u
 #define RAFT_ADMIN_MS 3500u
@@ -59,6 +61,7 @@ struct raft_actor {
     config_t told;             /* by a peer that is not where the log says; count 0: none */
     uint64_t told_by;
     uint64_t members_ms; /* when others are told again */
+    uint64_t connect_ms; /* when the post is told again who they are */
     uint64_t gateway_boot;
     raft_t *core;
     uint64_t

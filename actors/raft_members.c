@@ -127,6 +127,10 @@ static void move_ask(raft_actor_t *self) {
 }
 
 void raft_members_turn(raft_actor_t *self, uint64_t now_ms) {
+    if (now_ms >= self->connect_ms) {
+        self->connect_ms = now_ms + RAFT_CONNECT_MS;
+        raft_members_connect(self);
+    }
     if (now_ms < self->members_ms)
         return;
     raft_role_t role = raft_role(self->core);

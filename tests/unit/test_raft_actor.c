@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/raft_actor.h"
+#include "actors/raft_actor_internal.h"
 #include "broker/error.h"
 #include "fake_post.h"
 
@@ -640,6 +640,18 @@ static void members_come(fixture_t *f, uint64_t from, const config_t *config) {
     peer_comes(f, from, &message);
 }
 
+/* A connection that could not be made is not missing for long. */
+static void the_peers_are_named_again(void **state) {
+    fixture_t *f = *state;
+    follows(f, "own:1");
+    turn(f);
+    unsigned calls = f->post.peers_calls;
+    f->now_ms += RAFT_CONNECT_MS;
+    turn(f);
+    assert_int_equal(f->post.peers_calls, calls + 1);
+    assert_int_equal(f->post.config.count, 3);
+}
+
 /* What would name the new leader is in the log, which only that leader can send. */
 static void who_is_behind_is_told_where_the_leader_is(void **state) {
     fixture_t *f = *state;
@@ -976,6 +988,7 @@ int main(void) {
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
         J(a_write_is_acknowledged_once),
+        J(the_peers_are_named_again),
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
         J(a_node_that_has_moved_asks_until_the_log_says_so),
