@@ -344,6 +344,16 @@ class Lifecycle(NodeTest):
         after = node.status()
         self.assertEqual((after["node"], after["cluster"]), (before["node"], before["cluster"]))
 
+    def test_an_actor_dies_twice(self):
+        """Right after its start, so that its neighbours' answers to that life come to the next one."""
+        node = self.node()
+        for delay in (0.02, 0.05, 0.1):  # when is what is tested
+            killed = node.kill("raft")
+            wait_until(lambda: node.actors().get("raft", killed) != killed, 10, "another raft", 0.001)
+            time.sleep(delay)
+            node.kill("raft")
+            put_until_done(node, "k", str(delay), 20)
+
     def test_a_start_right_after_a_crash(self):
         """Actors die a little later than their supervisor, and whoever starts the node again does not wait for that."""
         node = self.node()
