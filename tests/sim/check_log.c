@@ -279,6 +279,8 @@ void check_raft_turn(checks_t *self, unsigned slot) {
     }
     uint64_t core = world_life(self->world, slot, ACTOR_RAFT) << 32 | actor->cores;
     if (core != at->core) {
+        /* It may begin with what storage committed as the core before it had promised. */
+        check_promise_kept(self, slot, actor->core->commit);
         at->core = core;
         at->commit = 0;
         at->led_term = 0;
