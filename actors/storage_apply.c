@@ -50,7 +50,7 @@ static int entry_apply(storage_actor_t *self, const entry_t *entry, uint64_t now
         return rc;
     }
     if (!self->dirty_ms)
-        self->dirty_ms = now_ms;
+        storage_dirty(self, now_ms);
     if (applied.changed) {
         rc = storage_changed(self, entry);
         if (rc)
@@ -261,14 +261,31 @@ size_t storage_flush_bytes(uint64_t keys) {
     return bytes < STATE_FLUSH_MOST_BYTES ? (size_t) bytes : STATE_FLUSH_MOST_BYTES;
 }
 
+/* Which of how many parts of a flush's size and time the next one takes: of a first one as many as
+ * the node's place among the members, so that nodes flush one after the other. */
+static uint64_t flush_part(const storage_actor_t *self, uint64_t whole) {
+    const config_t *config = state_config(self->state);
+    uint64_t place = 1;
+    if (!self->flush_first || !config_member(config, self->identity.node))
+        return whole;
+    for (size_t i = 0; i < config->count; i++)
+        place += config->members[i].id < self->identity.node;
+    return whole * place / config->count;
+}
+
 static size_t flush_bytes(const storage_actor_t *self) {
-    return storage_flush_bytes(state_keys(self->state));
+    return (size_t) flush_part(self, storage_flush_bytes(state_keys(self->state)));
 }
 
 uint64_t storage_flush_ms(const storage_actor_t *self) {
     if (self->flush_retry_ms)
         return self->flush_retry_ms;
     return self->dirty_ms + self->options.flush_ms * flush_bytes(self) / STATE_FLUSH_BYTES;
+}
+
+void storage_dirty(storage_actor_t *self, uint64_t now_ms) {
+    self->dirty_ms = now_ms;
+    self->flush_first = now_ms >= self->frozen_ms + self->options.flush_ms;
 }
 
 static void release_run(worker_job_t *job) {
@@ -316,6 +333,7 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
         return;
     }
     self->flushing = true;
+    self->frozen_ms = now_ms;
     self->release_ms = 0;
     self->flush_job = (worker_job_t){.run = flush_run, .done = flush_done};
     worker_submit(self->flusher, &self->flush_job);

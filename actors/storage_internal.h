@@ -173,6 +173,8 @@ struct storage_actor {
     bool flushing;
     int flush_code;
     uint64_t dirty_ms;       /* when the overlay got its first change; 0: clean */
+    uint64_t frozen_ms;      /* when the last flush began */
+    bool flush_first;        /* none began for long before dirty_ms */
     uint64_t release_ms;     /* when memory is given back; 0: not until a flush */
     uint64_t flush_retry_ms; /* when what failed is tried again; 0: nothing did */
     bool flush_no_space;
@@ -214,6 +216,8 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms);
 /* How large the overlay becomes before it is flushed: larger when there are many keys, so that a
  * flush meets more in each table that LevelDB then merges it with. */
 size_t storage_flush_bytes(uint64_t keys);
+/* The overlay has its first change. */
+void storage_dirty(storage_actor_t *self, uint64_t now_ms);
 /* When what is dirty is flushed at the latest. */
 uint64_t storage_flush_ms(const storage_actor_t *self);
 uint64_t storage_time_ms(const storage_actor_t *self, uint64_t now_ms);

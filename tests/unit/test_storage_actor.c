@@ -1032,6 +1032,33 @@ static void flushes_of_many_keys_are_larger(void **state) {
     assert_int_equal(storage_flush_bytes(LIMIT_INTEGER), STATE_FLUSH_MOST_BYTES);
 }
 
+/* Nodes begin a load at the same time; the first of two flushes in the middle of what is usual, so
+ * that they take turns from then on. */
+static void nodes_flush_one_after_the_other(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    config_t *config = calloc(1, sizeof *config);
+    assert_non_null(config);
+    *config = (config_t){.index = 1, .count = 2};
+    config->members[0] = (member_t){NODE + 1, MEMBER_VOTER, "other:1", "other:2"};
+    config->members[1] = (member_t){NODE, MEMBER_VOTER, "own:1", "own:2"};
+    entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = config};
+    write_comes(f, &entry, 1, 1);
+    turn(f);
+    assert_int_equal(storage_flush_ms(f->storage), f->now_ms + STATE_FLUSH_MS / 2);
+    f->now_ms += STATE_FLUSH_MS / 2;
+    turn(f); /* flushed */
+    put_comes(f, 2, 1, "one", 2);
+    turn(f);
+    assert_int_equal(storage_flush_ms(f->storage), f->now_ms + STATE_FLUSH_MS);
+    f->now_ms += STATE_FLUSH_MS;
+    turn(f);
+    f->now_ms += STATE_FLUSH_MS; /* without a change */
+    put_comes(f, 3, 2, "two", 3);
+    turn(f);
+    assert_int_equal(storage_flush_ms(f->storage), f->now_ms + STATE_FLUSH_MS / 2);
+}
+
 /* When nothing has to be flushed for a while; the next flush comes all the same. */
 static void memory_goes_back_after_a_flush(void **state) {
     fixture_t *f = *state;
@@ -1085,6 +1112,7 @@ int main(void) {
         T(a_damaged_chunk_is_refused),
         T(chunks_are_as_large_as_told),
         T(flushes_of_many_keys_are_larger),
+        T(nodes_flush_one_after_the_other),
         T(memory_goes_back_after_a_flush),
         T(a_peer_has_one_session),
     };
