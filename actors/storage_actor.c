@@ -112,7 +112,10 @@ static int turn(storage_actor_t *self, uint64_t now_ms) {
     self->busy = false;
     if (self->fatal)
         return self->fatal;
-    int rc = storage_snapshot_turn(self, now_ms);
+    /* What can be answered does not wait for the disk; others work on it meanwhile. */
+    int rc = self->writes ? storage_query_turn(self, now_ms) : 0;
+    if (rc == 0)
+        rc = storage_snapshot_turn(self, now_ms);
     if (rc == 0)
         rc = storage_write_turn(self, now_ms);
     if (rc == 0)

@@ -578,6 +578,24 @@ static void a_read_waits_until_it_is_safe(void **state) {
     assert_null(fake_post_find(&f->post, MESSAGE_ANSWER));
 }
 
+static void what_can_be_answered_does_not_wait_for_the_disk(void **state) {
+    fixture_t *f = *state;
+    format(f);
+    put_comes(f, 1, 1, "one", 1);
+    turn(f);
+    fake_post_skip(&f->post);
+    put_comes(f, 2, 2, "two", 2);
+    query_comes(f, 1, 70);
+    query_comes(f, 2, 80);
+    read_ready_comes(f, 1, 1);
+    turn(f);
+    (void) fake_post_expect(&f->post, MESSAGE_ANSWER);
+    written_expected(f, 2);
+    read_ready_comes(f, 2, 2);
+    turn(f);
+    answer_expected(f, 80, "two");
+}
+
 /* Its gateway compares: it says for which read it is, and of which state. */
 static void a_read_whose_answer_is_held_does_not_wait(void **state) {
     fixture_t *f = *state;
@@ -1095,6 +1113,7 @@ int main(void) {
         T(a_stop_flushes),
         T(a_read_waits_until_it_is_safe),
         T(a_read_whose_answer_is_held_does_not_wait),
+        T(what_can_be_answered_does_not_wait_for_the_disk),
         T(a_fetch_holds_no_more_than_an_append),
         T(a_leader_proposes_what_is_due),
         T(writes_wait_for_space),
