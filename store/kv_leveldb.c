@@ -7,7 +7,8 @@
  *  - paranoid_checks, verify_checksums: damage is an error, never a wrong or missing value.
  *  - No compression: values seldom shrink, records are small already, and a block that is not
  *    compressed is read where its table is mapped.
- *  - A write buffer of the size of a flush: smaller ones are compacted more often.
+ *  - A write buffer of the size of a flush: smaller ones are compacted more often. A batch is never
+ *    divided, so a larger flush makes do with it.
  *  - Tables of 8 MiB: a compaction moves much at a time (STORAGE.md).
  *  - A Bloom filter: most lookups of the state are for keys that do not exist.
  *  - A small block cache: only for tables beyond those that can be mapped.
