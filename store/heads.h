@@ -13,10 +13,10 @@
 #include "store/record.h"
 
 #define HEADS_KEY_BYTES 128u
-#define HEADS_LEAST_BYTES (40u << 20)
+#define HEADS_LEAST_BYTES (28u << 20)
 #define HEADS_BYTES_A_KEY 60u
 #define HEADS_BYTES (448u << 20)
-#define HEADS_FAR_LESS 3u
+#define HEADS_FAR_LESS 4u
 
 /* All zero: an empty one, for few keys. */
 typedef struct heads {

@@ -129,7 +129,7 @@ static void few_are_forgotten_while_it_grows(void **unused) {
  * stays. */
 static void bytes_are_bounded(void **unused) {
     (void) unused;
-    enum { MANY = 3000000, HOT = 100, TURN = 20000 };
+    enum { MANY = 2000000, HOT = 100, TURN = 20000 };
     heads_t heads = {.memory = NULL};
     char text[HEADS_KEY_BYTES + 1];
     size_t most = 0, hot = 0, old = 0;
