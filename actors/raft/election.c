@@ -86,6 +86,10 @@ static void votes_request(raft_t *self) {
 
 void election_stand(raft_t *self, bool transfer) {
     assert(self->role != RAFT_LEADER && election_eligible(self));
+    if (self->term + 1 >= RAFT_NUMBER_MAX) { /* a lie led here; the next term nobody would hear */
+        become_follower(self, self->term, 0);
+        return;
+    }
     bool alone = config_voters(log_config(&self->log)) == 1 && raft_voter(self, self->options.id);
     if (transfer || alone) {
         campaign(self, transfer);

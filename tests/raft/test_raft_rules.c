@@ -471,6 +471,24 @@ static void test_timeout_now_refused(void **state) {
     raft_destroy(&core);
 }
 
+/* Who was told the last term there can be begins none beyond it. */
+static void test_no_term_beyond_the_last(void **state) {
+    (void) state;
+    const uint64_t last = (UINT64_C(1) << 62) - 1;
+    raft_t *core = core_follower(1, CORE_BEGIN_MS);
+    core_step(core, append_make(2, last, CORE_LAST, 1));
+    core_write(core);
+    core_step(core, core_message(MESSAGE_TIMEOUT_NOW, 2, last));
+    for (uint64_t ms = CORE_BEGIN_MS; ms < CORE_BEGIN_MS + 10 * RAFT_ELECTION_TIMEOUT_MS;
+         ms += 100) {
+        raft_tick(core, ms);
+        core_write(core);
+        assert_int_equal(raft_term(core), last);
+        assert_int_equal(raft_role(core), RAFT_FOLLOWER);
+    }
+    raft_destroy(&core);
+}
+
 /* ---- one field is wrong ---- */
 
 typedef void (*spoil_t)(message_t *append);
@@ -588,6 +606,7 @@ int main(void) {
         cmocka_unit_test(test_changes_follow_at_once),
         cmocka_unit_test(test_offer_at_time_zero),
         cmocka_unit_test(test_timeout_now_refused),
+        cmocka_unit_test(test_no_term_beyond_the_last),
         cmocka_unit_test(test_one_field_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
