@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 #include <cmocka.h>
 
 #include "store/fs.h"
+
+#define PORT_LEAST 10000u
+#define PORT_END 32000u
 
 int node_folder_setup(void **state) {
     node_folder_t *self = calloc(1, sizeof *self);
@@ -33,15 +37,25 @@ int node_folder_teardown(void **state) {
     return rc;
 }
 
-unsigned port_free(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
+static bool port_is_free(unsigned port) {
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                        .sin_port = htons((uint16_t) port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *) &address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *) &address, &size), 0);
+    bool is_free = bind(fd, (const struct sockaddr *) &address, sizeof address) == 0;
     close(fd);
-    return ntohs(address.sin_port);
+    return is_free;
+}
+
+unsigned port_free(void) {
+    unsigned port;
+    do {
+        uint16_t number;
+        assert_int_equal(getrandom(&number, sizeof number, 0), sizeof number);
+        port = PORT_LEAST + number % (PORT_END - PORT_LEAST);
+    } while (!port_is_free(port));
+    return port;
 }
 
 static void option_set(drax_node_options_t *options, const char *name, const char *value) {
