@@ -15,6 +15,7 @@
 
 #include "actors/raft/raft.h"
 #include "broker/error.h"
+#include "tests/support/memory_refused.h"
 
 #define SEEDS_DEFAULT 2000u
 #define STEPS 600u
@@ -30,29 +31,10 @@ static uint64_t roll(uint64_t below) {
     return (x ^ (x >> 31)) % below;
 }
 
-/* ---- memory: the linker sends every allocation of this program here ---- */
+/* ---- memory ---- */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static bool fails(void) {
+bool memory_refused(void) {
     return memory_short && roll(40) == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
 }
 
 /* ---- messages ---- */

@@ -12,32 +12,14 @@
 
 #include "broker/error.h"
 #include "tests/raft/core_helper.h"
+#include "tests/support/memory_refused.h"
 
-/* ---- memory: the linker sends every allocation of this program here ---- */
+/* ---- memory ---- */
 
 static unsigned countdown; /* the allocation that fails; 0: none */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static bool fails(void) {
+bool memory_refused(void) {
     return countdown && --countdown == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
 }
 
 /* Runs `call` with its first, second, … allocation failing until it succeeds; how often it failed.

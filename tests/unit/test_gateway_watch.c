@@ -14,37 +14,19 @@
 #include "broker/past.h"
 #include "broker/unpack.h"
 #include "gateway_fixture.h"
+#include "tests/support/memory_refused.h"
 #include "text_msgpack.h"
 
 #define EVENT(key, index)                                                                          \
     "{\"type\": \"put\", \"key\": \"" key "\", \"value\": b\"v\", \"index\": " #index "}"
 
-/* ---- memory: the linker sends every allocation of this program here ---- */
+/* ---- memory ---- */
 
 static unsigned countdown; /* the allocation that fails; 0: none */
 static bool armed;         /* the gateway runs, and not the post under it */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static bool fails(void) {
+bool memory_refused(void) {
     return armed && countdown && --countdown == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
 }
 
 /* ---- storage, played ---- */

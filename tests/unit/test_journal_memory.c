@@ -13,40 +13,16 @@
 #include <string.h>
 
 #include "broker/error.h"
+#include "tests/support/memory_refused.h"
 #include "tests/unit/journal_bench.h"
 
-/* ---- memory: the linker sends every allocation of this program here ---- */
+/* ---- memory ---- */
 
 static unsigned countdown; /* the allocation that fails; 0: none */
 static bool armed;         /* the journal runs, and not the disk under it */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void) {
+bool memory_refused(void) {
     return armed && countdown && --countdown == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
-}
-
-char *__wrap_strdup(const char *text) {
-    return fails() ? NULL : __real_strdup(text);
 }
 
 /* ---- the disk has memory of its own ---- */

@@ -19,6 +19,7 @@
 
 #include "actors/mail.h"
 #include "broker/error.h"
+#include "tests/support/memory_refused.h"
 
 #define PATIENCE_MS 20000u
 #define NUMBERS 40u
@@ -26,32 +27,13 @@
 /* More than the story needs: it ends with the first run in which none was refused. */
 #define ALLOCATIONS_MAX 4000u
 
-/* ---- memory: the linker sends every allocation of this program here ---- */
+/* ---- memory ---- */
 
 static unsigned countdown; /* the allocation that fails; 0: none */
 static bool armed;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static bool fails(void) {
+bool memory_refused(void) {
     return armed && countdown && --countdown == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
 }
 
 /* ---- the two actors ---- */
