@@ -160,29 +160,20 @@ static size_t under_way(const gateway_actor_t *self) {
     return count;
 }
 
-static size_t reads_in_hand(const gateway_actor_t *self) {
-    return pendings_count_kind(self->pendings, PENDING_READ) +
-           pendings_count_kind(self->pendings, PENDING_STALE);
-}
-
-/* How long the open block may wait for more commands: for results, or for a share among reads. */
+/* Until when the open block waits for more commands; 0: it does not. One that is alone leaves at
+ * once; others when they hold as many commands as all before them that have no result yet, which a
+ * result may bring about. So the more is asked for, the more share what a block costs whatever is
+ * in it, and what waits waits for less than a block is under way (Nagle's rule, RFC 896, with sizes
+ * that grow). When results fail to come it leaves after GATEWAY_GATHER_MS. Few commands among many
+ * reads would still make many small blocks, as a block is over sooner than a read: so it also waits
+ * for a share of what is in hand, for GATEWAY_MIXED_MS. */
 static uint64_t open_until(const gateway_actor_t *self) {
     uint64_t opened_ms = self->open->deadline_ms - LIMIT_REQUEST_TIMEOUT_MS;
-    bool results = self->open->count < under_way(self);
-    return opened_ms + (results ? GATEWAY_GATHER_MS : GATEWAY_MIXED_MS);
-}
-
-/* Does the open block wait for more commands? One that is alone leaves at once; others when they
- * hold as many commands as all before them that have no result yet, which a result may bring about.
- * So the more is asked for, the more share what a block costs whatever is in it, and what waits
- * waits for less than a block is under way (Nagle's rule, RFC 896, with sizes that grow). When
- * results fail to come it leaves after GATEWAY_GATHER_MS. Few commands among many reads would still
- * make many small blocks, as a block is over sooner than a read: so it also waits for a share of
- * what is in hand, for GATEWAY_MIXED_MS. */
-static bool open_waits(const gateway_actor_t *self, uint64_t now_ms) {
-    size_t count = self->open->count;
-    bool few = count < under_way(self) || count < reads_in_hand(self) / GATEWAY_MIXED_SHARE;
-    return few && now_ms < open_until(self);
+    if (self->open->count < under_way(self))
+        return opened_ms + GATEWAY_GATHER_MS;
+    if (self->open->count < gateway_reads_in_hand(self) / GATEWAY_MIXED_SHARE)
+        return opened_ms + GATEWAY_MIXED_MS;
+    return 0;
 }
 
 bool gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
@@ -203,7 +194,7 @@ bool gateway_blocks_turn(gateway_actor_t *self, uint64_t now_ms) {
     for (block_item_t *block = self->blocks, *next; block; block = next) {
         next = block->next;
         if (block == self->open) {
-            if (open_waits(self, now_ms))
+            if (now_ms < open_until(self))
                 return left;
             self->open = NULL;
         }
@@ -302,8 +293,8 @@ uint64_t gateway_blocks_deadline(const gateway_actor_t *self) {
     if (!block || !leader_reachable(self))
         return at;
     uint64_t propose_ms = self->propose_ms;
-    if (block == self->open && open_until(self) > propose_ms)
-        propose_ms = open_until(self);
+    uint64_t until_ms = block == self->open ? open_until(self) : 0;
+    propose_ms = until_ms > propose_ms ? until_ms : propose_ms;
     return propose_ms < at ? propose_ms : at;
 }
 

@@ -183,6 +183,7 @@ uint64_t gateway_locks_deadline(const gateway_actor_t *self);
 
 /* gateway_reads.c */
 void gateway_read(gateway_actor_t *self, uint64_t token);
+size_t gateway_reads_in_hand(const gateway_actor_t *self);
 /* `block_left`: in this turn, so reads that would wait for more go along. */
 void gateway_reads_turn(gateway_actor_t *self, bool block_left, uint64_t now_ms);
 void gateway_reads_again(gateway_actor_t *self);

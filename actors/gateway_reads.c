@@ -69,14 +69,18 @@ static void reads_expire(gateway_actor_t *self, uint64_t now_ms) {
     }
 }
 
+size_t gateway_reads_in_hand(const gateway_actor_t *self) {
+    return pendings_count_kind(self->pendings, PENDING_READ) +
+           pendings_count_kind(self->pendings, PENDING_STALE);
+}
+
 /* Do reads wait for more of their kind? As commands do (gateway_blocks.c): until they are as many
  * as storage has, or it has answered; not longer than GATEWAY_GATHER_READS_MS, as what storage has
  * may be slow. Beside writes a round costs more, as all three nodes are busy, so they wait for
  * more; but with a block, whose way is theirs, they leave. */
 static bool reads_gather(gateway_actor_t *self, bool block_left, uint64_t now_ms) {
     size_t reading = pendings_count_reading(self->pendings);
-    size_t waiting = pendings_count_kind(self->pendings, PENDING_READ) +
-                     pendings_count_kind(self->pendings, PENDING_STALE) - reading;
+    size_t waiting = gateway_reads_in_hand(self) - reading;
     size_t enough = self->blocks ? reading * GATEWAY_MIXED_READS : reading;
     bool sending = self->query_count || self->stale_count; /* once more: these go along */
     if (waiting == 0 || waiting >= enough || sending || block_left)

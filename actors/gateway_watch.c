@@ -153,16 +153,21 @@ static bool questions_send(gateway_actor_t *self, size_t count) {
     return true;
 }
 
+static void question_put(gateway_actor_t *self, const watch_t *watch,
+                         const past_question_t *question, buffer_t *scratch) {
+    buffer_reset(scratch);
+    past_question_write(scratch, question);
+    batch_add(&self->watch.questions, watch->id, (slice_t){scratch->data, scratch->size});
+    self->watch.questions.failed = self->watch.questions.failed || scratch->failed;
+}
+
 static void question_add(gateway_actor_t *self, const watch_t *watch, buffer_t *scratch) {
     past_question_t question = {.kind = watch->group->tree ? PAST_TREE : PAST_KEY,
                                 .key = {watch->group->key, watch->group->key_size},
                                 .from = watch->next};
     if (watch->view)
         question = (past_question_t){.kind = PAST_PAGE, .from = watch->view};
-    buffer_reset(scratch);
-    past_question_write(scratch, &question);
-    batch_add(&self->watch.questions, watch->id, (slice_t){scratch->data, scratch->size});
-    self->watch.questions.failed = self->watch.questions.failed || scratch->failed;
+    question_put(self, watch, &question, scratch);
 }
 
 /* What could not be asked is asked next turn, before the others. */
@@ -245,9 +250,7 @@ void gateway_watch_cancel(gateway_actor_t *self, const envelope_t *envelope,
 static void view_end(gateway_actor_t *self, const watch_t *watch) {
     past_question_t question = {.kind = PAST_END, .from = watch->view};
     buffer_t bytes = {0};
-    past_question_write(&bytes, &question);
-    batch_add(&self->watch.questions, watch->id, (slice_t){bytes.data, bytes.size});
-    self->watch.questions.failed = self->watch.questions.failed || bytes.failed;
+    question_put(self, watch, &question, &bytes);
     self->watch.ended_views++;
     buffer_free(&bytes);
 }

@@ -199,15 +199,17 @@ void storage_expire_turn(storage_actor_t *self, uint64_t now_ms) {
 
 /* ---- flush ---- */
 
+static storage_actor_t *flush_job_owner(worker_job_t *job) {
+    return (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
+}
+
 static void flush_run(worker_job_t *job) {
-    storage_actor_t *self =
-        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
+    storage_actor_t *self = flush_job_owner(job);
     self->flush_code = state_flush_write(self->state);
 }
 
 static void flush_done(worker_job_t *job) {
-    storage_actor_t *self =
-        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
+    storage_actor_t *self = flush_job_owner(job);
     self->flushing = false;
     int rc = state_thaw(self->state, self->flush_code);
     bool full = self->flush_code == DRAX_ENOSPC;
@@ -261,8 +263,8 @@ size_t storage_flush_bytes(uint64_t keys) {
     return bytes < STATE_FLUSH_MOST_BYTES ? (size_t) bytes : STATE_FLUSH_MOST_BYTES;
 }
 
-/* Which of how many parts of a flush's size and time the next one takes: of a first one as many as
- * the node's place among the members, so that nodes flush one after the other. */
+/* How much of a flush's usual size, and so of its time, the next one takes: of one after a pause as
+ * many parts as its place among the members says, so that nodes flush one after the other. */
 static uint64_t flush_part(const storage_actor_t *self, uint64_t whole) {
     const config_t *config = state_config(self->state);
     uint64_t place = 1;
@@ -289,15 +291,11 @@ void storage_dirty(storage_actor_t *self, uint64_t now_ms) {
 }
 
 static void release_run(worker_job_t *job) {
-    storage_actor_t *self =
-        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
-    state_release(self->state);
+    state_release(flush_job_owner(job)->state);
 }
 
 static void release_done(worker_job_t *job) {
-    storage_actor_t *self =
-        (storage_actor_t *) (void *) ((char *) job - offsetof(storage_actor_t, flush_job));
-    self->flushing = false;
+    flush_job_owner(job)->flushing = false;
 }
 
 /* In place of a flush: nothing has to be flushed yet. */

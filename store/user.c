@@ -26,20 +26,20 @@ int user_load(state_t *self, slice_t key, user_t *out) {
 int user_head_load(state_t *self, slice_t key, user_t *out) {
     record_key_user(&out->key, key);
     out->given = key;
-    slice_t pair_key = record_key(&out->key);
+    slice_t pair_key = record_key(&out->key), value = {NULL, 0};
     int rc = state_lookup_unflushed(self, pair_key, &out->at);
+    if (rc == 0)
+        value = out->at.value;
+    if (rc == DRAX_EAGAIN) {
+        out->exists = true;
+        if (heads_find(&self->heads, key, &out->record))
+            return 0;
+        rc = kv_peek(self->kv, pair_key, &self->scratch);
+        value = (slice_t){self->scratch.data, self->scratch.size};
+    }
     out->exists = rc == 0;
     if (rc == 0)
-        return record_parse(out->at.value, &out->record);
-    if (rc != DRAX_EAGAIN)
-        return rc == DRAX_ENOTFOUND ? 0 : rc;
-    out->exists = true;
-    if (heads_find(&self->heads, key, &out->record))
-        return 0;
-    rc = kv_peek(self->kv, pair_key, &self->scratch);
-    out->exists = rc == 0;
-    if (rc == 0)
-        return record_parse((slice_t){self->scratch.data, self->scratch.size}, &out->record);
+        return record_parse(value, &out->record);
     return rc == DRAX_ENOTFOUND ? 0 : rc;
 }
 

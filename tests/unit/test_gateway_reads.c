@@ -315,8 +315,7 @@ static void reads_gather_while_as_many_are_with_storage(void **state) {
     nothing_expected(f);
 }
 
-static void beside_writes_more_reads_gather(void **state) {
-    fixture_t *f = *state;
+static void a_write_and_a_read_are_under_way(fixture_t *f) {
     status_comes(f, 5, 1);
     client_sends(f, 'A', PUT_1);
     client_sends(f, 'A', GET_1);
@@ -324,6 +323,11 @@ static void beside_writes_more_reads_gather(void **state) {
     propose_expected(f, 1, 0, 1);
     index_ask_expected(f, 1);
     query_expected(f, 1);
+}
+
+static void beside_writes_more_reads_gather(void **state) {
+    fixture_t *f = *state;
+    a_write_and_a_read_are_under_way(f);
     for (unsigned i = 1; i < GATEWAY_MIXED_READS; i++)
         client_sends(f, 'B', GET_1);
     turn(f);
@@ -337,13 +341,7 @@ static void beside_writes_more_reads_gather(void **state) {
 
 static void reads_leave_with_a_block(void **state) {
     fixture_t *f = *state;
-    status_comes(f, 5, 1);
-    client_sends(f, 'A', PUT_1);
-    client_sends(f, 'A', GET_1);
-    turn(f);
-    propose_expected(f, 1, 0, 1);
-    index_ask_expected(f, 1);
-    query_expected(f, 1);
+    a_write_and_a_read_are_under_way(f);
     client_sends(f, 'B', GET_1);
     client_sends(f, 'B', PUT_1);
     turn(f);
