@@ -5,10 +5,11 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import unittest
+
+from harness import ports_find
 
 SOURCE = pathlib.Path(os.environ["DRAX_SOURCE"])
 BUILD = pathlib.Path(os.environ["DRAX_BUILD"])
@@ -77,9 +78,9 @@ class Install(unittest.TestCase):
 
     def node(self):
         """A node of the build's draxd, and its address."""
-        addr = f"127.0.0.1:{port_free()}"
+        addr, raft_addr = (f"127.0.0.1:{port}" for port in ports_find(2))
         process = subprocess.Popen([BUILD / "bin" / "draxd", "--home", self.top / f"home-{addr}", "--addr", addr,
-                                    "--raft-addr", f"127.0.0.1:{port_free()}"], stderr=subprocess.PIPE, text=True)
+                                    "--raft-addr", raft_addr], stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait, 30)
         self.addCleanup(process.terminate)
@@ -111,12 +112,6 @@ class Install(unittest.TestCase):
         workers[0].kill()
         self.assertIn("elected", workers[1].stdout.readline())  # when the first one's time is over
         self.assertEqual(run(*cli, "worker"), "b\n")
-
-
-def port_free():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":
