@@ -101,7 +101,8 @@ void raft_opened_receive(raft_actor_t *self, const message_opened_t *opened, uin
     raft_options_t options = {.cluster = opened->cluster,
                               .id = opened->node,
                               .boot = self->options.boot + ++self->cores,
-                              .seed = raft_actor_random(self)};
+                              .seed = raft_actor_random(self),
+                              .thrifty = true};
     raft_boot_t boot = {.term = opened->term,
                         .vote = opened->vote,
                         .first_index = opened->first_index,

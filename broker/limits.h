@@ -86,6 +86,10 @@
 #define RAFT_ELECTION_TIMEOUT_MS 800u /* randomized to one to two times this */
 #define RAFT_HEARTBEAT_MS 100u
 #define RAFT_TICK_MS 20u
+#define RAFT_THRIFTY_MS 10u      /* so much later those hear whom no majority needs */
+#define RAFT_HEDGE_MS 5u         /* but everybody at once when an entry waits so long … */
+#define RAFT_HEDGE_PAUSE_MS 100u /* … and for so long from then on */
+#define RAFT_THRIFTY_ENTRIES 64u /* who lacks more catches up and does not wait */
 
 /* ---- storage ---- */
 #define JOURNAL_SEGMENT_BYTES (16u << 20)

@@ -136,6 +136,7 @@ static void become_leader(raft_t *self) {
     self->fetch_count = 0;
     self->heartbeat_due_ms = self->now_ms + self->options.heartbeat_ms;
     backlog_reset(&self->backlog);
+    self->thrifty = (thrifty_t){0};
     peers_sync(self);
     if (leader_append(self, ENTRY_NOOP, NULL, NULL))
         become_follower(self, self->term, 0);

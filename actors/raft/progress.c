@@ -38,12 +38,14 @@ void progress_probe(progress_t *self, bool empty) {
     self->probe_sent = false;
     self->probe_empty = empty;
     self->sent = 0;
+    self->due_ms = 0;
     inflight_clear(self);
 }
 
 void progress_snapshot(progress_t *self) {
     self->state = PROGRESS_SNAPSHOT;
     self->next = self->match + 1;
+    self->due_ms = 0;
     inflight_clear(self);
 }
 

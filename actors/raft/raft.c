@@ -155,7 +155,10 @@ void raft_tick(raft_t *self, uint64_t now_ms) {
 uint64_t raft_deadline_ms(const raft_t *self) {
     if (self->log.offered < self->log.last)
         return self->now_ms; /* the next ready has more to write */
-    return self->role == RAFT_LEADER ? self->heartbeat_due_ms : self->deadline_ms;
+    if (self->role != RAFT_LEADER)
+        return self->deadline_ms;
+    uint64_t thrifty_ms = thrifty_deadline_ms(self);
+    return thrifty_ms < self->heartbeat_due_ms ? thrifty_ms : self->heartbeat_due_ms;
 }
 
 uint64_t raft_time_ms(const raft_t *self) {

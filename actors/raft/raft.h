@@ -45,6 +45,7 @@ typedef struct raft_options {
     uint32_t election_timeout_ms; /* 0: RAFT_ELECTION_TIMEOUT_MS; randomized to 1..2 times this */
     uint32_t heartbeat_ms;        /* 0: RAFT_HEARTBEAT_MS */
     uint64_t cache_bytes;         /* 0: LIMIT_ENTRY_CACHE_BYTES */
+    bool thrifty;                 /* followers that no majority needs are told later */
 } raft_options_t;
 
 /* What storage holds durably (borrowed during raft_new). */

@@ -7,6 +7,7 @@
  * replication.c the leader's side: what to send to whom, and their answers
  * commit.c      counting among the voters; the bytes that wait to be committed
  * progress.c    one peer as the leader sees it
+ * thrifty.c     whom the leader tells later
  * read_index.c  linearizable reads
  * membership.c  one change at a time, automatic promotion
  * transfer.c    leadership transfer
@@ -100,6 +101,7 @@ typedef struct progress {
     uint64_t heard_ms;
     uint64_t progress_ms; /* when what is outstanding last moved */
     uint64_t commit_sent, commit_wanted;
+    uint64_t due_ms;        /* what it lacks may wait until then; 0: nothing waits */
     uint64_t caught_target; /* the commit index when the last heartbeat left */
     unsigned caught_rounds;
     inflight_t inflight[LIMIT_INFLIGHT_APPENDS];
@@ -154,6 +156,13 @@ typedef struct backlog {
     size_t head, count;
     uint64_t committed;
 } backlog_t;
+
+/* Entries that wait for a majority, and what is done when they do so for long. */
+typedef struct thrifty {
+    uint64_t awaited;  /* not on a majority's disks when last looked at; 0: none */
+    uint64_t hedge_ms; /* when that is too long */
+    uint64_t paused_ms;
+} thrifty_t;
 
 typedef struct raft_seen {
     raft_role_t role;
@@ -213,6 +222,7 @@ struct raft {
     uint64_t transfer_deadline_ms;
     bool transfer_sent;
     backlog_t backlog;
+    thrifty_t thrifty;
 
     /* gathered for the next ready */
     messages_t outbox;
@@ -295,6 +305,13 @@ void backlog_reset(backlog_t *self);
 void backlog_add(backlog_t *self, uint64_t index, uint64_t bytes);
 void backlog_commit(backlog_t *self, uint64_t index);
 uint64_t backlog_bytes(const backlog_t *self);
+
+/* thrifty.c */
+void thrifty_turn(raft_t *self); /* before what it says of peers is asked for, once a ready */
+/* Whether what the peer lacks, entries or the commit index, is for later. */
+bool thrifty_waits(raft_t *self, progress_t *peer);
+/* When something that waits is due; UINT64_MAX: nothing waits. */
+uint64_t thrifty_deadline_ms(const raft_t *self);
 
 /* read_index.c */
 void reads_flush(raft_t *self);   /* gives waiting reads a round */

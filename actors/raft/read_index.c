@@ -55,6 +55,9 @@ void reads_flush(raft_t *self) {
         for (size_t i = self->read_count; i-- > 0 && self->reads[i].round == 0;) {
             self->reads[i].round = self->round;
             self->reads[i].index = index;
+            progress_t *peer = self->reads[i].from ? peer_find(self, self->reads[i].from) : NULL;
+            if (peer && peer->next <= index)
+                peer->commit_wanted = index; /* it answers only once it has applied so far */
         }
         heartbeats_send(self);
     }

@@ -20,6 +20,7 @@ static void leaving_drop(raft_t *self);
 static void offer_send(raft_t *self, progress_t *peer);
 
 void leader_flush(raft_t *self) {
+    thrifty_turn(self);
     for (size_t i = 0; i < self->peer_count; i++)
         peer_flush(self, &self->peers[i]);
     leaving_drop(self);
@@ -165,6 +166,9 @@ static void fetch_ask(raft_t *self, progress_t *peer) {
 }
 
 static void pipeline_send(raft_t *self, progress_t *peer) {
+    bool news = self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent;
+    if ((!news && peer->next > self->log.last) || thrifty_waits(self, peer))
+        return;
     bool sent = false;
     while (peer->next <= self->log.last && !progress_full(peer)) {
         if (peer->fetching || peer->next < self->log.cached) {
@@ -177,8 +181,6 @@ static void pipeline_send(raft_t *self, progress_t *peer) {
         append_send(self, peer, &entries);
         sent = true;
     }
-    bool news = peer->commit_wanted > peer->commit_sent && self->commit > peer->commit_sent &&
-                peer->next - 1 > peer->commit_sent;
     if (!sent && news) {
         entries_t none = {0};
         append_send(self, peer, &none);

@@ -120,7 +120,7 @@ static void core_make(side_t *self, uint8_t how) {
     config_t config = {.index = 3, .count = 1u + how % 3u};
     for (size_t i = 0; i < config.count; i++)
         config.members[i] = (member_t){i + 1, MEMBER_VOTER, "h:1", "h:2"};
-    raft_options_t options = {.cluster = 7, .id = 1, .boot = 1, .seed = how};
+    raft_options_t options = {.cluster = 7, .id = 1, .boot = 1, .seed = how, .thrifty = how & 32};
     raft_boot_t boot = {.first_index = 1, .runs = (term_run_t[]){{0, 0}}, .run_count = 1};
     bool empty = how & 64;
     if (!empty)

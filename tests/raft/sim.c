@@ -249,7 +249,8 @@ void sim_restart(sim_t *self, uint64_t id) {
                               .id = id,
                               .boot = ++node->boot + 1000 * id,
                               .seed = self->seed * 1000003 + id * 101 + node->boot,
-                              .cache_bytes = self->cache_bytes};
+                              .cache_bytes = self->cache_bytes,
+                              .thrifty = self->thrifty};
     raft_boot_t boot = {.term = node->term,
                         .vote = node->vote,
                         .first_index = node->first,

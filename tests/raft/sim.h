@@ -63,6 +63,7 @@ typedef struct sim {
     uint64_t seed;
     uint64_t now_ms;
     uint64_t cache_bytes;
+    bool thrifty;
     message_t *net;
     size_t net_count, net_capacity;
     bool cut[SIM_NODES + 1][SIM_NODES + 1];

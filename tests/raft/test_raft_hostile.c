@@ -226,8 +226,12 @@ static void seed_run(uint64_t seed) {
     for (size_t i = 0; i < config.count; i++)
         config.members[i] = (member_t){.id = i + 1, .role = MEMBER_VOTER};
     term_run_t runs[] = {{0, 0}, {1, 1}, {3, 2}};
-    raft_options_t options = {
-        .cluster = 7, .id = 1, .boot = 9, .seed = seed, .cache_bytes = roll(2) ? 500 : 0};
+    raft_options_t options = {.cluster = 7,
+                              .id = 1,
+                              .boot = 9,
+                              .seed = seed,
+                              .cache_bytes = roll(2) ? 500 : 0,
+                              .thrifty = seed % 2};
     raft_boot_t boot = {.term = 2,
                         .first_index = 1,
                         .last_index = 5,

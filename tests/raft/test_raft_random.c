@@ -314,6 +314,7 @@ static void seed_run(uint64_t seed, uint64_t steps, bool verbose) {
     sim->trace_context = self;
     sim->fail = fail_print;
     sim->cache_bytes = roll(self, 2) ? 2000 : 0;
+    sim->thrifty = sim->seed % 2;
     self->lossy = roll(self, 4) > 0;
     temper_choose(self);
     unsigned count = 1 + (unsigned) roll(self, 5);

@@ -225,6 +225,11 @@ static void do_join(player_t *self, char **words) {
     sim_join(&self->sim, number(words[1]));
 }
 
+static void do_thrifty(player_t *self, char **words) {
+    (void) words;
+    self->sim.thrifty = true;
+}
+
 static void do_cache(player_t *self, char **words) {
     self->sim.cache_bytes = number(words[1]);
 }
@@ -424,25 +429,25 @@ static const struct {
     const char *name;
     void (*act)(player_t *self, char **words);
 } commands[] = {
-    {"cluster", do_cluster},     {"bootstrap", do_bootstrap},
-    {"join", do_join},           {"cache", do_cache},
-    {"crash", do_crash},         {"restart", do_restart},
-    {"status", do_status},       {"timeout", do_timeout},
-    {"tick", do_tick},           {"run", do_run},
-    {"settle", do_settle},       {"elect", do_elect},
-    {"written", do_written},     {"hold", do_hold},
-    {"unhold", do_unhold},       {"fetched", do_fetched},
-    {"pull", do_pull},           {"compact", do_compact},
-    {"space", do_space},         {"propose", do_propose},
-    {"load", do_load},           {"read", do_read},
-    {"reads", do_reads},         {"add", do_add},
-    {"remove", do_remove},       {"promote", do_promote},
-    {"transfer", do_transfer},   {"cut", do_cut},
-    {"isolate", do_isolate},     {"heal", do_heal},
-    {"down", do_down},           {"up", do_up},
-    {"deliver", do_deliver},     {"lose", do_lose},
-    {"duplicate", do_duplicate}, {"count", do_count},
-    {"forge", do_forge},
+    {"cluster", do_cluster}, {"bootstrap", do_bootstrap},
+    {"join", do_join},       {"cache", do_cache},
+    {"thrifty", do_thrifty}, {"crash", do_crash},
+    {"restart", do_restart}, {"status", do_status},
+    {"timeout", do_timeout}, {"tick", do_tick},
+    {"run", do_run},         {"settle", do_settle},
+    {"elect", do_elect},     {"written", do_written},
+    {"hold", do_hold},       {"unhold", do_unhold},
+    {"fetched", do_fetched}, {"pull", do_pull},
+    {"compact", do_compact}, {"space", do_space},
+    {"propose", do_propose}, {"load", do_load},
+    {"read", do_read},       {"reads", do_reads},
+    {"add", do_add},         {"remove", do_remove},
+    {"promote", do_promote}, {"transfer", do_transfer},
+    {"cut", do_cut},         {"isolate", do_isolate},
+    {"heal", do_heal},       {"down", do_down},
+    {"up", do_up},           {"deliver", do_deliver},
+    {"lose", do_lose},       {"duplicate", do_duplicate},
+    {"count", do_count},     {"forge", do_forge},
 };
 
 static void command_play(player_t *self, char *line) {
