@@ -62,8 +62,8 @@ int log_open(raft_log_t *self, const raft_boot_t *boot, uint64_t bytes_max) {
     memset(self, 0, sizeof *self);
     rc = array_reserve((void **) &self->runs, &self->run_capacity, boot->run_count + 1,
                        sizeof *self->runs);
-    if (rc == 0) /* room for one at all times: log_reset must not fail */
-        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count + 1,
+    if (rc == 0)
+        rc = array_reserve((void **) &self->configs, &self->config_capacity, boot->config_count,
                            sizeof *self->configs);
     if (rc) {
         log_close(self);
@@ -230,20 +230,6 @@ void log_compact(raft_log_t *self, uint64_t first) {
     self->first = first;
     while (self->count && self->cached < first)
         front_drop(self);
-}
-
-void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-               const config_t *config) {
-    while (self->count)
-        front_drop(self);
-    self->runs[0] = (term_run_t){index, term};
-    self->run_count = 1;
-    self->configs[0] = *config;
-    self->config_count = 1;
-    self->first = index + 1;
-    self->last = self->offered = self->durable = index;
-    self->cached = index + 1;
-    self->last_time_ms = time_ms;
 }
 
 const config_t *log_config(const raft_log_t *self) {

@@ -219,22 +219,6 @@ void raft_space(raft_t *self, bool no_space) {
     self->no_space = no_space;
 }
 
-void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-                   const config_t *config) {
-    if (self->role == RAFT_LEADER || term > self->term)
-        become_follower(self, term > self->term ? term : self->term, 0);
-    log_reset(&self->log, index, term, time_ms, config);
-    for (size_t i = 0; i < self->write_count; i++)
-        if (self->writes[i].last > index)
-            self->writes[i].last = index;
-    raft_time_learn(self, time_ms);
-    self->commit = index;
-    self->verified = index;
-    self->acked = 0;
-    self->ack_due = self->leader != 0;
-    self->snapshot_given = false;
-}
-
 bool raft_disk_stalled(const raft_t *self) {
     return self->write_count &&
            self->now_ms - self->writes[0].since_ms > self->options.election_timeout_ms;

@@ -23,8 +23,7 @@
  * node's membership may be old (step.c). So an answer may be for a node that raft_config does not
  * name.
  *  6. A snapshot must not replace a log that holds its (index, term) already, or what was applied.
- * When one is installed, entries of WRITEs still under way that do not fit are dropped, and
- * answered.
+ * When one is installed, WRITEs still under way are forgotten, and the core is made anew (4).
  *
  * Cluster time: entries are stamped with it by the leader. It advances with the leader's monotonic
  * clock, starts from the greatest time known (log, leader's messages plus the time since), and
@@ -103,11 +102,6 @@ void raft_space(raft_t *self, bool no_space);
 
 /* The answer to ready.fetches[…]: entries for `peer` (taken over), or DRAX_ECOMPACTED. */
 void raft_fetched(raft_t *self, uint64_t peer, int code, entries_t *entries);
-
-/* A snapshot up to (index, term) with `config` is installed and durable: the log is now empty after
- * it. Tells the leader. */
-void raft_restored(raft_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-                   const config_t *config);
 
 /* The connection to `peer` broke or came up. A follower that loses its leader's connection stands
  * for pre-election within a few tens of milliseconds rather than after the whole timeout, and no

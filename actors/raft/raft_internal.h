@@ -71,8 +71,6 @@ int log_slice(const raft_log_t *self, uint64_t from, uint64_t max_bytes, size_t 
               entries_t *out);
 void log_evict(raft_log_t *self);
 void log_compact(raft_log_t *self, uint64_t first);
-void log_reset(raft_log_t *self, uint64_t index, uint64_t term, uint64_t time_ms,
-               const config_t *config);
 const config_t *log_config(const raft_log_t *self); /* NULL: none */
 void log_configs_prune(raft_log_t *self, uint64_t commit);
 

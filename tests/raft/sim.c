@@ -145,20 +145,6 @@ void sim_fetched(sim_t *self, sim_node_t *node) {
     sim_process(self, node);
 }
 
-/* Entries that were under way when a snapshot took the log's place, and do not fit any more. */
-static void writes_unfit_drop(sim_node_t *node) {
-    uint64_t last = node->first - 1;
-    for (size_t i = 0; i < node->write_count; i++) {
-        entries_t *entries = &node->writes[i].entries;
-        if (entries->count == 0)
-            continue;
-        if (entries->items[0].index < node->first || entries->items[0].index > last + 1)
-            entries_clear(entries);
-        else
-            last = entries->items[entries->count - 1].index;
-    }
-}
-
 void sim_snapshot_pull(sim_t *self, sim_node_t *node) {
     sim_node_t *donor = sim_node(self, node->pull_from);
     node->pull_from = 0;
@@ -180,14 +166,11 @@ void sim_snapshot_pull(sim_t *self, sim_node_t *node) {
         index >= donor->first ? donor->log.items[index - donor->first].time_ms : donor->base_time;
     entries_clear(&node->log);
     node->first = index + 1;
-    node->flushed = node->applied = node->may_apply = index;
-    writes_unfit_drop(node);
-    if (node->commit < index)
-        node->commit = index;
+    node->flushed = index;
     sim_say(self, "%llu: restored a snapshot of %llu at %llu/%llu", U(node->id), U(donor->id),
             U(index), U(term));
-    raft_restored(node->core, index, term, node->base_time, &node->base_config);
-    sim_process(self, node);
+    sim_crash(self, node->id, 0); /* what is under way is forgotten, the core made anew */
+    sim_restart(self, node->id);
 }
 
 /* ---- life ---- */

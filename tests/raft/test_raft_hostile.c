@@ -206,17 +206,6 @@ static void carry_out(side_t *self) {
         self->fetch_peer = ready->fetches[0].peer;
     if (self->written == self->offered)
         self->applied = raft_commit(self->core);
-    if (ready->snapshot_from && roll(2)) {
-        /* Storage finishes what came before, then installs. */
-        while (self->written < self->offered)
-            raft_written(self->core, ++self->written);
-        config_t config = {.index = 1, .count = 3};
-        for (size_t i = 0; i < config.count; i++)
-            config.members[i] = (member_t){.id = i + 1, .role = MEMBER_VOTER};
-        uint64_t index = raft_last_index(self->core) + 1 + roll(10);
-        self->applied = index;
-        raft_restored(self->core, index, raft_term(self->core), roll(1000), &config);
-    }
 }
 
 static void seed_run(uint64_t seed) {

@@ -113,37 +113,6 @@ static message_t append_make(uint64_t from, uint64_t term, uint64_t prev, uint64
     return append;
 }
 
-/* A snapshot that is installed ends what was under way: a write beyond it is of entries that are
- * gone, and speaks for nothing any more. */
-static void test_restored(void **state) {
-    (void) state;
-    config_t config = core_config(3);
-    raft_t *core = core_follower(3, CORE_BEGIN_MS);
-    message_t append = append_make(2, 2, CORE_LAST, 1);
-    for (uint64_t index = CORE_LAST + 1; index <= CORE_LAST + 4; index++) {
-        entry_t entry = core_entry(index, 2);
-        core_push(&append, &entry);
-    }
-    core_step(core, append);
-    uint64_t seq = raft_ready(core)->write_seq;
-    raft_restored(core, CORE_LAST + 2, 2, 50, &config);
-    raft_written(core, seq);
-    assert_int_equal(raft_commit(core), CORE_LAST + 2);
-    assert_int_equal(raft_last_index(core), CORE_LAST + 2);
-    const message_t *answer = core_sent(raft_ready(core), MESSAGE_APPEND_RESULT, 2);
-    assert_int_equal(answer->append_result.index, CORE_LAST + 2);
-    /* Of a term this node did not know: it takes that, without a leader. */
-    raft_restored(core, CORE_LAST + 9, 4, 60, &config);
-    assert_int_equal(raft_term(core), 4);
-    assert_int_equal(raft_leader(core), 0);
-    raft_destroy(&core);
-
-    core = core_leader(3); /* of term 2: whoever has a snapshot has a leader that is not this one */
-    raft_restored(core, CORE_LAST + 9, 2, 60, &config);
-    assert_int_equal(raft_role(core), RAFT_FOLLOWER);
-    raft_destroy(&core);
-}
-
 /* Entries that a newer leader replaces before they were even handed out for writing. */
 static void test_truncated_before_written(void **state) {
     (void) state;
@@ -593,7 +562,6 @@ int main(void) {
         cmocka_unit_test(test_inflight_bytes),
         cmocka_unit_test(test_inflight_count),
         cmocka_unit_test(test_reports_out_of_range),
-        cmocka_unit_test(test_restored),
         cmocka_unit_test(test_truncated_before_written),
         cmocka_unit_test(test_verified_ends_with_the_term),
         cmocka_unit_test(test_leader_contradicts_itself),
