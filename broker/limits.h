@@ -97,13 +97,16 @@
 #define JOURNAL_KEEP_REVISIONS 100000u /* … this many revisions, whichever is less */
 #define STATE_FEW_KEYS 1050000u        /* up to so many, memory is small and the same */
 #define STATE_FLUSH_MS 3000u
-#define STATE_FLUSH_BYTES (16u << 20)       /* of few keys; of more … */
-#define STATE_FLUSH_BYTES_A_KEY 24u         /* … so much for each, up to … */
-#define STATE_FLUSH_MOST_BYTES (48u << 20)  /* … this, and as much later than STATE_FLUSH_MS */
-#define STATE_RELEASE_MS 1000u              /* after a flush memory is given back */
-#define STATE_OVERLAY_MAX_BYTES (64u << 20) /* apply waits for the flush beyond this */
-#define STATE_LARGE_BYTES (64u << 10)       /* a value beyond this has a file of its own */
-#define STATE_SPARE_BYTES (32u << 20)       /* of such files kept to be written over */
+#define STATE_FLUSH_BYTES (16u << 20)        /* of few keys; of more … */
+#define STATE_FLUSH_BYTES_A_KEY 24u          /* … so much for each, up to … */
+#define STATE_FLUSH_MOST_BYTES (48u << 20)   /* … this, and as much later than STATE_FLUSH_MS */
+#define STATE_RELEASE_MS 1000u               /* after a flush memory is given back */
+#define STATE_OVERLAY_MAX_BYTES (64u << 20)  /* apply waits for the flush beyond this */
+#define STATE_BUFFER_BYTES (16u << 20)       /* LevelDB's write buffer, up to … */
+#define STATE_MANY_TABLE_BYTES (2ull << 30)  /* … so many bytes of tables; with more … */
+#define STATE_MANY_BUFFER_BYTES (128u << 20) /* … this */
+#define STATE_LARGE_BYTES (64u << 10)        /* a value beyond this has a file of its own */
+#define STATE_SPARE_BYTES (32u << 20)        /* of such files kept to be written over */
 #define SNAPSHOT_CHUNK_BYTES (256u << 10)
 #define SNAPSHOT_SESSIONS 4u
 #define SNAPSHOT_IDLE_MS 30000u

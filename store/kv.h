@@ -28,9 +28,18 @@ static inline int kv_key_compare(slice_t a, slice_t b) {
 /* Opens (and with `create` makes) the store in `directory`. paranoid_checks on. DRAX_ENOTFOUND:
  * there is none and `create` is false. */
 int kv_leveldb_open(kv_t **out, const char *directory, bool create);
-/* The same with large values, those beyond `large_bytes`, in files of `fs` (copied). */
-int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const fs_t *fs,
-                          size_t large_bytes);
+
+/* 0: as in production (limits.h). */
+typedef struct kv_leveldb_sizes {
+    size_t large;         /* a value beyond this has a file of its own */
+    size_t buffer;        /* what LevelDB gathers before it makes a table, up to … */
+    uint64_t many_tables; /* … so many bytes of tables; with more … */
+    size_t many_buffer;   /* … this */
+} kv_leveldb_sizes_t;
+
+/* As kv_leveldb_open, with large values in files of `fs` (copied), and with other sizes. */
+int kv_leveldb_open_sized(kv_t **out, const char *directory, bool create, const fs_t *fs,
+                          const kv_leveldb_sizes_t *sizes);
 int kv_memory_open(kv_t **out);
 
 void kv_close(kv_t **self);

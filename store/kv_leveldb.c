@@ -7,8 +7,8 @@
  *  - paranoid_checks, verify_checksums: damage is an error, never a wrong or missing value.
  *  - No compression: values seldom shrink, records are small already, and a block that is not
  *    compressed is read where its table is mapped.
- *  - A write buffer of the size of a flush: smaller ones are compacted more often. A batch is never
- *    divided, so a larger flush makes do with it.
+ *  - A write buffer of the size of a flush, and a larger one with many tables
+ *    (kv_leveldb_buffer.c). A batch is never divided, so a larger flush makes do with it.
  *  - Tables of 8 MiB: a compaction moves much at a time (STORAGE.md).
  *  - A Bloom filter: most lookups of the state are for keys that do not exist.
  *  - A small block cache: only for tables beyond those that can be mapped.
@@ -29,7 +29,6 @@
 /* In the database's directory, where LevelDB minds only names of its own. */
 #define LARGE_NAME "large"
 #define CACHE_BYTES (4u << 20)
-#define WRITE_BUFFER_BYTES (16u << 20)
 #define TABLE_BYTES (8u << 20)
 #define BLOOM_BITS 10
 #define OPEN_FILES (2 * TABLE_PAGES_TABLES + 10)
@@ -58,8 +57,13 @@ static int record_get(void *store, slice_t key, buffer_t *record);
 
 int kv_leveldb_database_open(kv_leveldb_t *self) {
     char *text = NULL;
+    leveldb_options_set_write_buffer_size(self->options, self->buffer_bytes);
     self->db = leveldb_open(self->options, self->directory, &text);
-    int rc = kv_leveldb_error(text);
+    return kv_leveldb_error(text);
+}
+
+int kv_leveldb_database_recover(kv_leveldb_t *self) {
+    int rc = kv_leveldb_database_open(self);
     return rc ? rc : large_recover(self->large, record_get, self);
 }
 
@@ -171,33 +175,15 @@ static const kv_backend_t leveldb_backend = {
     .detail = store_detail,
 };
 
-static int large_files_open(kv_leveldb_t *self, const fs_t *fs, size_t large_bytes) {
+static int large_files_open(kv_leveldb_t *self) {
     char path[LIMIT_PATH_BYTES];
     int length = snprintf(path, sizeof path, "%s/" LARGE_NAME, self->directory);
-    return (unsigned) length < sizeof path ? large_open(&self->large, fs, path, large_bytes)
-                                           : DRAX_EINVAL;
+    return (unsigned) length < sizeof path
+               ? large_open(&self->large, &self->fs, path, self->sizes.large)
+               : DRAX_EINVAL;
 }
 
-int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
-    return kv_leveldb_open_large(out, directory, create, fs_posix(), STATE_LARGE_BYTES);
-}
-
-int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const fs_t *fs,
-                          size_t large_bytes) {
-    *out = NULL;
-    kv_leveldb_t *self = calloc(1, sizeof *self);
-    if (!self)
-        return DRAX_ENOMEM;
-    self->directory = strdup(directory);
-    int rc = self->directory ? large_files_open(self, fs, large_bytes) : DRAX_ENOMEM;
-    if (rc) {
-        free(self->directory);
-        free(self);
-        return rc;
-    }
-    self->kv.backend = &leveldb_backend;
-    pthread_rwlock_init(&self->lock, NULL);
-    pthread_mutex_init(&self->write_lock, NULL);
+static void options_make(kv_leveldb_t *self, bool create) {
     self->cache = leveldb_cache_create_lru(CACHE_BYTES);
     self->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS);
     self->options = leveldb_options_create();
@@ -205,7 +191,6 @@ int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const 
     leveldb_options_set_paranoid_checks(self->options, 1);
     leveldb_options_set_cache(self->options, self->cache);
     leveldb_options_set_filter_policy(self->options, self->bloom);
-    leveldb_options_set_write_buffer_size(self->options, WRITE_BUFFER_BYTES);
     leveldb_options_set_max_file_size(self->options, TABLE_BYTES);
     leveldb_options_set_compression(self->options, leveldb_no_compression);
     leveldb_options_set_max_open_files(self->options, OPEN_FILES);
@@ -214,7 +199,33 @@ int kv_leveldb_open_large(kv_t **out, const char *directory, bool create, const 
     self->write_options = leveldb_writeoptions_create();
     self->sync_options = leveldb_writeoptions_create();
     leveldb_writeoptions_set_sync(self->sync_options, 1);
-    rc = kv_leveldb_database_open(self);
+}
+
+int kv_leveldb_open(kv_t **out, const char *directory, bool create) {
+    return kv_leveldb_open_sized(out, directory, create, fs_posix(), &(kv_leveldb_sizes_t){0});
+}
+
+int kv_leveldb_open_sized(kv_t **out, const char *directory, bool create, const fs_t *fs,
+                          const kv_leveldb_sizes_t *sizes) {
+    *out = NULL;
+    kv_leveldb_t *self = calloc(1, sizeof *self);
+    if (!self)
+        return DRAX_ENOMEM;
+    self->fs = *fs;
+    kv_leveldb_sizes_set(self, sizes);
+    self->directory = strdup(directory);
+    int rc = self->directory ? large_files_open(self) : DRAX_ENOMEM;
+    if (rc) {
+        free(self->directory);
+        free(self);
+        return rc;
+    }
+    self->kv.backend = &leveldb_backend;
+    pthread_rwlock_init(&self->lock, NULL);
+    pthread_mutex_init(&self->write_lock, NULL);
+    options_make(self, create);
+    self->buffer_bytes = kv_leveldb_buffer_wanted(self);
+    rc = kv_leveldb_database_recover(self);
     if (rc) {
         store_close(&self->kv);
         return rc;

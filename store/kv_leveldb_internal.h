@@ -1,6 +1,7 @@
 /* kv_leveldb_internal.h: what the files of the store over LevelDB share. Not for anyone else.
  *
  *   kv_leveldb.c           open and close, single reads, snapshots
+ *   kv_leveldb_buffer.c    how large the write buffer is
  *   kv_leveldb_iterator.c  iterators
  *   kv_leveldb_write.c     batches, and opening the database again after one that failed
  */
@@ -17,6 +18,9 @@
 typedef struct kv_leveldb {
     kv_t kv;
     char *directory;
+    fs_t fs; /* of large values */
+    kv_leveldb_sizes_t sizes;
+    size_t buffer_bytes; /* of these, what LevelDB was opened with; guarded by `write_lock` */
     leveldb_options_t *options;
     leveldb_cache_t *cache;
     leveldb_filterpolicy_t *bloom;
@@ -44,9 +48,20 @@ static inline const char *kv_leveldb_chars(slice_t bytes) {
 
 /* The code for what LevelDB said; 0 for NULL. Frees the text. */
 int kv_leveldb_error(char *text);
-/* Opens the database, and finds out which large values it refers to. `lock` is held for writing, or
- * nobody knows the store yet. */
+/* Opens the database, with a write buffer of `buffer_bytes`. `lock` is held for writing, or nobody
+ * knows the store yet. */
 int kv_leveldb_database_open(kv_leveldb_t *self);
+/* The same, and finds out which large values it refers to. */
+int kv_leveldb_database_recover(kv_leveldb_t *self);
+
+/* ---- kv_leveldb_buffer.c ---- */
+
+void kv_leveldb_sizes_set(kv_leveldb_t *self, const kv_leveldb_sizes_t *sizes);
+/* The write buffer that suits the tables in the directory. */
+size_t kv_leveldb_buffer_wanted(const kv_leveldb_t *self);
+/* Opens the database again when there are more tables than its buffer is for; not while anything is
+ * viewed, or there is little room. `write_lock` is held, and the database open. */
+void kv_leveldb_buffer_fit(kv_leveldb_t *self);
 
 /* ---- kv_leveldb_iterator.c, kv_leveldb_write.c: as in kv_backend_t ---- */
 

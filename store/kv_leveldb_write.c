@@ -102,21 +102,28 @@ static void memory_release(kv_leveldb_t *self) {
     (void) malloc_trim(0);
 }
 
-/* Now and then, while one write follows the other. */
-static void memory_release_due(kv_leveldb_t *self) {
+/* What is due now and then. `write_lock` is held. */
+static void upkeep(kv_leveldb_t *self) {
+    kv_leveldb_buffer_fit(self);
+    if (self->db)
+        memory_release(self);
+}
+
+/* While one write follows the other. */
+static void upkeep_due(kv_leveldb_t *self) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - self->released < RELEASE_SECONDS)
         return;
     self->released = now.tv_sec;
-    memory_release(self);
+    upkeep(self);
 }
 
 void kv_leveldb_release(kv_t *kv) {
     kv_leveldb_t *self = (kv_leveldb_t *) kv;
     pthread_mutex_lock(&self->write_lock);
     if (self->db)
-        memory_release(self);
+        upkeep(self);
     pthread_mutex_unlock(&self->write_lock);
 }
 
@@ -144,7 +151,7 @@ static int database_reopen(kv_leveldb_t *self) {
         return DRAX_EAGAIN;
     if (self->db)
         leveldb_close(self->db);
-    return kv_leveldb_database_open(self);
+    return kv_leveldb_database_recover(self);
 }
 
 int kv_leveldb_write(kv_t *kv, kv_batch_t *kv_batch, bool sync) {
@@ -162,7 +169,7 @@ int kv_leveldb_write(kv_t *kv, kv_batch_t *kv_batch, bool sync) {
         rc = batch_write(self, batch, sync);
     batch_spend(batch);
     if (rc == 0)
-        memory_release_due(self);
+        upkeep_due(self);
     pthread_mutex_unlock(&self->write_lock);
     return rc;
 }

@@ -217,7 +217,8 @@ static void give(sweep_node_t *self, message_t *message, actor_t from) {
 /* All values of users are large ones, all other records are not. */
 static int kv_open(void *hint, kv_t **out, const char *directory, bool create) {
     (void) hint;
-    return kv_leveldb_open_large(out, directory, create, fs_posix(), VALUE_BYTES);
+    return kv_leveldb_open_sized(out, directory, create, fs_posix(),
+                                 &(kv_leveldb_sizes_t){.large = VALUE_BYTES});
 }
 
 static int start(sweep_node_t *self) {

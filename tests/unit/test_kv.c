@@ -157,8 +157,9 @@ static void stores_agree(void **unused) {
         temp_dir_make(&dir);
         pair_t pair = {.seed = seed};
         size_t large_bytes = seed % 2 ? 3 : STATE_LARGE_BYTES; /* values have up to 4 */
-        assert_int_equal(
-            kv_leveldb_open_large(&pair.stores[0], dir.path, true, fs_posix(), large_bytes), 0);
+        assert_int_equal(kv_leveldb_open_sized(&pair.stores[0], dir.path, true, fs_posix(),
+                                               &(kv_leveldb_sizes_t){.large = large_bytes}),
+                         0);
         assert_int_equal(kv_memory_open(&pair.stores[1]), 0);
         for (int step = 0; step < 4000; step++) {
             size_t view = random_next(&pair.seed) % PAIR_VIEWS;

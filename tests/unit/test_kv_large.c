@@ -33,7 +33,9 @@ static slice_t slice(const char *text) {
 
 static kv_t *store_open(const temp_dir_t *dir, bool create) {
     kv_t *kv;
-    assert_int_equal(kv_leveldb_open_large(&kv, dir->path, create, fs_posix(), THRESHOLD), 0);
+    assert_int_equal(kv_leveldb_open_sized(&kv, dir->path, create, fs_posix(),
+                                           &(kv_leveldb_sizes_t){.large = THRESHOLD}),
+                     0);
     return kv;
 }
 
@@ -315,7 +317,9 @@ static void a_full_disk_refuses_and_heals(void **unused) {
         *slash = '/';
     }
     assert_int_equal(fs->mkdir(fs->self, dir.path), 0);
-    assert_int_equal(kv_leveldb_open_large(&kv, dir.path, true, fs, THRESHOLD), 0);
+    assert_int_equal(
+        kv_leveldb_open_sized(&kv, dir.path, true, fs, &(kv_leveldb_sizes_t){.large = THRESHOLD}),
+        0);
     assert_int_equal(put(kv, "key", 'a', LARGE), 0);
     uint64_t used = fs_faulty_used(disk);
     fs_faulty_limit(disk, used + LARGE / 2);
