@@ -303,6 +303,8 @@ static void gateway_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
         self->asked_id = 0;
         gateway_held_park(self);
         gateway_blocks_again(self);
+        if (self->watch.subscribed)
+            gateway_watches_tell(self);
     }
 }
 

@@ -228,6 +228,7 @@ void gateway_watch_end(gateway_actor_t *self, watch_t *watch, const buffer_t *ou
 void gateway_client_gone(gateway_actor_t *self, account_t *account);
 void gateway_watches_resume(gateway_actor_t *self, account_t *account);
 void gateway_watches_again(gateway_actor_t *self);
+void gateway_watches_tell(gateway_actor_t *self); /* raft, whether there are any */
 void gateway_watches_stop(gateway_actor_t *self);
 void gateway_watches_turn(gateway_actor_t *self, uint64_t now_ms);
 uint64_t gateway_watches_deadline(const gateway_actor_t *self);

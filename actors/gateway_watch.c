@@ -25,14 +25,24 @@ static bool is_read(const request_t *request) {
     return request->has_wait && !request->from;
 }
 
+static void subscribe(gateway_actor_t *self, bool on) {
+    message_t message = {.kind = MESSAGE_SUBSCRIBE, .subscribe = {on}};
+    self->watch.subscribed = on;
+    self->watch.live_known = false;
+    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+    gateway_watches_tell(self);
+}
+
 void gateway_watch_begin(gateway_actor_t *self, const request_t *request) {
     if (is_read(request) || self->watch.subscribed)
         return;
-    message_t message = {.kind = MESSAGE_SUBSCRIBE, .subscribe = {.on = true}};
-    self->watch.subscribed = true;
-    self->watch.live_known = false;
+    subscribe(self, true);
     self->watch.unsubscribe_ms = self->now_ms + GATEWAY_LINGER_MS;
-    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+}
+
+void gateway_watches_tell(gateway_actor_t *self) {
+    message_t message = {.kind = MESSAGE_SUBSCRIBE, .subscribe = {self->watch.subscribed}};
+    self->post->local(self->post->self, ACTOR_RAFT, &message);
 }
 
 /* What storage says of a watch's begin. */
@@ -329,9 +339,7 @@ static void unsubscribe_turn(gateway_actor_t *self) {
         self->watch.unsubscribe_ms = self->now_ms + GATEWAY_LINGER_MS;
         return;
     }
-    message_t message = {.kind = MESSAGE_SUBSCRIBE};
-    self->watch.subscribed = self->watch.live_known = false;
-    self->post->local(self->post->self, ACTOR_STORAGE, &message);
+    subscribe(self, false);
 }
 
 void gateway_watches_turn(gateway_actor_t *self, uint64_t now_ms) {

@@ -53,6 +53,9 @@ static void raft_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
         raft_storage_ask(self);
     if (neighbour == ACTOR_GATEWAY) {
         memset(self->reads_wanted, 0, sizeof self->reads_wanted);
+        self->watched = false; /* until it says so */
+        if (self->core)
+            raft_watched(self->core, false);
         raft_status_send(self);
     }
 }

@@ -63,6 +63,7 @@ struct raft_actor {
     uint64_t members_ms; /* when others are told again */
     uint64_t connect_ms; /* when the post is told again who they are */
     uint64_t gateway_boot;
+    bool watched; /* the gateway has watches */
     raft_t *core;
     uint64_t
         cores; /* made so far: each is a life of its own to the peers, who probe its log anew */

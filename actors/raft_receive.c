@@ -92,6 +92,11 @@ void raft_local_receive(raft_actor_t *self, message_t *message, uint64_t now_ms)
     case MESSAGE_READ:
         read(self, &message->read);
         break;
+    case MESSAGE_SUBSCRIBE:
+        self->watched = message->subscribe.on;
+        if (self->core)
+            raft_watched(self->core, self->watched);
+        break;
     case MESSAGE_ADMIN:
         raft_admin_receive(self, message, now_ms);
         break;

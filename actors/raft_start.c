@@ -124,6 +124,7 @@ void raft_opened_receive(raft_actor_t *self, const message_opened_t *opened, uin
         self->fatal = rc;
         return;
     }
+    raft_watched(self->core, self->watched);
     self->phase = RAFT_RUNNING;
     log_info(self->log, "running node=%llu term=%llu first=%llu last=%llu commit=%llu",
              (unsigned long long) opened->node, (unsigned long long) opened->term,

@@ -5,7 +5,7 @@
  *   append           = [prev_index, prev_term, commit, time_ms, entries]
  *   append_result    = [rejected, index, hint_index, hint_term]
  *   heartbeat        = [commit, round, time_ms]
- *   heartbeat_result = [round]
+ *   heartbeat_result = [round, watched]
  *   propose          = [boot, seq, code]                            FORWARD; one frame: the block
  *   read             = [boot, read_id, index, code]                 READ_INDEX, READ_INDEX_RESULT
  *   snapshot         = [peer, session, chunk, last, code, index, snapshot_term, time_ms, config]
@@ -97,13 +97,15 @@ static void heartbeat_decode(decoder_t *in, message_t *message) {
 }
 
 static void heartbeat_result_encode(encoder_t *out, const message_t *message) {
-    pack_array(&out->frames->header, 1);
+    pack_array(&out->frames->header, 2);
     pack_uint(&out->frames->header, message->heartbeat_result.round);
+    pack_bool(&out->frames->header, message->heartbeat_result.watched);
 }
 
 static void heartbeat_result_decode(decoder_t *in, message_t *message) {
-    unpack_arity(&in->in, 1);
+    unpack_arity(&in->in, 2);
     message->heartbeat_result.round = unpack_uint(&in->in, UINT64_MAX);
+    message->heartbeat_result.watched = unpack_bool(&in->in);
 }
 
 /* Only a refusal may come without its block: its proposer knows which one it was. */

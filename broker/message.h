@@ -204,6 +204,7 @@ typedef struct {
 
 typedef struct {
     uint64_t round;
+    bool watched; /* somebody waits here for what is committed */
 } message_heartbeat_result_t;
 
 /* PROPOSE, FORWARD, PROPOSE_REFUSED. (boot, seq) name the block of the proposing gateway; both are
@@ -355,7 +356,7 @@ typedef struct {
 } message_raft_status_t;
 
 /* SUBSCRIBE: from now on CHANGES, or no more. The first one tells, without changes, where storage
- * is. */
+ * is. To raft: whether the gateway waits for what is committed. */
 typedef struct {
     bool on;
 } message_subscribe_t;

@@ -123,12 +123,26 @@ void follower_commit_learn(raft_t *self, uint64_t leader_commit) {
         raft_commit_to(self, commit);
 }
 
+static void heartbeat_answer(raft_t *self, uint64_t to, uint64_t round) {
+    message_t answer = message_make(self, MESSAGE_HEARTBEAT_RESULT, to);
+    answer.heartbeat_result.round = round;
+    answer.heartbeat_result.watched = self->watched;
+    message_hold(self, &answer);
+}
+
 void handle_heartbeat(raft_t *self, const message_t *message) {
     raft_time_learn(self, message->heartbeat.time_ms);
     follower_commit_learn(self, message->heartbeat.commit);
-    message_t answer = message_make(self, MESSAGE_HEARTBEAT_RESULT, message->from);
-    answer.heartbeat_result.round = message->heartbeat.round;
-    message_hold(self, &answer);
+    heartbeat_answer(self, message->from, message->heartbeat.round);
+}
+
+/* Said without being asked, of no round, as the next heartbeat may be far; should it be lost, that
+ * one's answer says it. */
+void raft_watched(raft_t *self, bool watched) {
+    bool news = watched && !self->watched;
+    self->watched = watched;
+    if (news && self->role == RAFT_FOLLOWER && self->leader)
+        heartbeat_answer(self, self->leader, 0);
 }
 
 void handle_snapshot_offer(raft_t *self, const message_t *message) {

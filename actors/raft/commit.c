@@ -68,8 +68,9 @@ void leader_commit_advance(raft_t *self) {
     raft_commit_to(self, index);
     backlog_commit(&self->backlog, index);
     const config_t *config = log_config(&self->log);
-    if (config->index > before && config->index <= index)
-        for (size_t i = 0; i < self->peer_count; i++)
+    bool membership = config->index > before && config->index <= index;
+    for (size_t i = 0; i < self->peer_count; i++)
+        if (membership || self->peers[i].watched)
             self->peers[i].commit_wanted = index;
 }
 

@@ -99,6 +99,7 @@ typedef struct progress {
     uint64_t heard_ms;
     uint64_t progress_ms; /* when what is outstanding last moved */
     uint64_t commit_sent, commit_wanted;
+    bool watched;           /* it is to hear of every commit at once */
     uint64_t due_ms;        /* what it lacks may wait until then; 0: nothing waits */
     uint64_t caught_target; /* the commit index when the last heartbeat left */
     unsigned caught_rounds;
@@ -204,6 +205,7 @@ struct raft {
     uint64_t verified;      /* equal to the leader's log up to here */
     uint64_t leader_commit; /* the greatest commit index the leader spoke of */
     bool ack_due;
+    bool watched; /* somebody waits here for what is committed */
     uint64_t acked;
     uint64_t snapshot_given_ms;
     bool snapshot_given;

@@ -296,6 +296,7 @@ void handle_heartbeat_result(raft_t *self, progress_t *peer, const message_t *me
     uint64_t round = message->heartbeat_result.round;
     if (round > peer->round && round <= self->round)
         peer->round = round;
+    peer->watched = message->heartbeat_result.watched;
     reads_release(self);
     uint64_t patience_ms = 2 * (uint64_t) self->options.heartbeat_ms;
     if (peer->state == PROGRESS_REPLICATE && peer->inflight_count &&

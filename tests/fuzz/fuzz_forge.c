@@ -376,6 +376,7 @@ static void peer_body_build(fuzz_input_t *in, const fuzz_near_t *near, message_t
         break;
     case MESSAGE_HEARTBEAT_RESULT:
         out->heartbeat_result.round = fuzz_number(in, near->seq);
+        out->heartbeat_result.watched = out->heartbeat_result.round & 1;
         break;
     default:
         break;

@@ -76,7 +76,8 @@ void sim_message_text(const message_t *message, char *out, size_t size) {
                  U(message->heartbeat.round));
         break;
     case MESSAGE_HEARTBEAT_RESULT:
-        snprintf(to, left, " round %llu", U(message->heartbeat_result.round));
+        snprintf(to, left, " round %llu%s", U(message->heartbeat_result.round),
+                 message->heartbeat_result.watched ? " watched" : "");
         break;
     case MESSAGE_READ_INDEX:
         snprintf(to, left, " read %llu", U(message->read.read_id));

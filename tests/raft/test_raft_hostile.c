@@ -118,11 +118,11 @@ static message_t message_forge(const raft_t *core) {
         message.append_result.index = number_near(last);
         message.append_result.hint_index = number_near(last);
         message.append_result.hint_term = number_near(term);
-        if (message.kind == MESSAGE_HEARTBEAT || message.kind == MESSAGE_HEARTBEAT_RESULT) {
-            message.heartbeat.commit = number_near(last);
-            message.heartbeat.round = number_near(1);
-            message.heartbeat.time_ms = roll(100000);
-        }
+        if (message.kind == MESSAGE_HEARTBEAT)
+            message.heartbeat =
+                (message_heartbeat_t){number_near(last), number_near(1), roll(100000)};
+        else if (message.kind == MESSAGE_HEARTBEAT_RESULT)
+            message.heartbeat_result = (message_heartbeat_result_t){number_near(1), roll(2)};
     }
     return message;
 }

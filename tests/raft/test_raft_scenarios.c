@@ -316,6 +316,12 @@ static void do_space(player_t *self, char **words) {
     raft_space(running(self, words[1])->core, strcmp(words[2], "full") == 0);
 }
 
+static void do_watched(player_t *self, char **words) {
+    sim_node_t *node = running(self, words[1]);
+    raft_watched(node->core, strcmp(words[2], "on") == 0);
+    sim_process(&self->sim, node);
+}
+
 /* ---- clients ---- */
 
 static void do_propose(player_t *self, char **words) {
@@ -429,25 +435,26 @@ static const struct {
     const char *name;
     void (*act)(player_t *self, char **words);
 } commands[] = {
-    {"cluster", do_cluster}, {"bootstrap", do_bootstrap},
-    {"join", do_join},       {"cache", do_cache},
-    {"thrifty", do_thrifty}, {"crash", do_crash},
-    {"restart", do_restart}, {"status", do_status},
-    {"timeout", do_timeout}, {"tick", do_tick},
-    {"run", do_run},         {"settle", do_settle},
-    {"elect", do_elect},     {"written", do_written},
-    {"hold", do_hold},       {"unhold", do_unhold},
-    {"fetched", do_fetched}, {"pull", do_pull},
-    {"compact", do_compact}, {"space", do_space},
-    {"propose", do_propose}, {"load", do_load},
-    {"read", do_read},       {"reads", do_reads},
-    {"add", do_add},         {"remove", do_remove},
-    {"promote", do_promote}, {"transfer", do_transfer},
-    {"cut", do_cut},         {"isolate", do_isolate},
-    {"heal", do_heal},       {"down", do_down},
-    {"up", do_up},           {"deliver", do_deliver},
-    {"lose", do_lose},       {"duplicate", do_duplicate},
-    {"count", do_count},     {"forge", do_forge},
+    {"cluster", do_cluster},     {"bootstrap", do_bootstrap},
+    {"join", do_join},           {"cache", do_cache},
+    {"thrifty", do_thrifty},     {"watched", do_watched},
+    {"crash", do_crash},         {"restart", do_restart},
+    {"status", do_status},       {"timeout", do_timeout},
+    {"tick", do_tick},           {"run", do_run},
+    {"settle", do_settle},       {"elect", do_elect},
+    {"written", do_written},     {"hold", do_hold},
+    {"unhold", do_unhold},       {"fetched", do_fetched},
+    {"pull", do_pull},           {"compact", do_compact},
+    {"space", do_space},         {"propose", do_propose},
+    {"load", do_load},           {"read", do_read},
+    {"reads", do_reads},         {"add", do_add},
+    {"remove", do_remove},       {"promote", do_promote},
+    {"transfer", do_transfer},   {"cut", do_cut},
+    {"isolate", do_isolate},     {"heal", do_heal},
+    {"down", do_down},           {"up", do_up},
+    {"deliver", do_deliver},     {"lose", do_lose},
+    {"duplicate", do_duplicate}, {"count", do_count},
+    {"forge", do_forge},
 };
 
 static void command_play(player_t *self, char *line) {

@@ -32,7 +32,8 @@ static int body_text(const message_t *message, char *out, size_t size) {
         return snprintf(out, size, "round=%llu commit=%llu", U(message->heartbeat.round),
                         U(message->heartbeat.commit));
     case MESSAGE_HEARTBEAT_RESULT:
-        return snprintf(out, size, "round=%llu", U(message->heartbeat_result.round));
+        return snprintf(out, size, "round=%llu%s", U(message->heartbeat_result.round),
+                        message->heartbeat_result.watched ? " watched" : "");
     case MESSAGE_FORWARD:
     case MESSAGE_PROPOSE:
     case MESSAGE_PROPOSE_REFUSED:

@@ -236,7 +236,7 @@ static void body_random(message_t *out, uint64_t *seed) {
         out->heartbeat = (message_heartbeat_t){index_any(seed), any(seed), index_any(seed)};
         break;
     case MESSAGE_HEARTBEAT_RESULT:
-        out->heartbeat_result.round = any(seed);
+        out->heartbeat_result = (message_heartbeat_result_t){any(seed), any(seed) & 1};
         break;
     case MESSAGE_FORWARD:
     case MESSAGE_PROPOSE:

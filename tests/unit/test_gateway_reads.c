@@ -205,6 +205,7 @@ static void a_watch_is_not_held(void **state) {
     fixture_t *f = *state;
     status_comes(f, 5, 1);
     client_sends(f, 'A', "[0, 1, \"watch_tree\", [\"d\"]]");
+    fake_post_expect(&f->post, MESSAGE_SUBSCRIBE); /* to storage, and to raft */
     fake_post_expect(&f->post, MESSAGE_SUBSCRIBE);
     turn(f);
     index_ask_expected(f, 1);

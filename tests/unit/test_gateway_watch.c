@@ -32,8 +32,10 @@ bool memory_refused(void) {
 /* ---- storage, played ---- */
 
 static void subscribe_expected(fixture_t *f, bool on) {
-    message_t *message = fake_post_expect(&f->post, MESSAGE_SUBSCRIBE);
-    assert_int_equal(message->subscribe.on, on);
+    for (size_t i = 0; i < 2; i++) { /* storage tells of changes, raft has them told at once */
+        message_t *message = fake_post_expect(&f->post, MESSAGE_SUBSCRIBE);
+        assert_int_equal(message->subscribe.on, on);
+    }
 }
 
 /* Changes after `seq` up to `revision`: events as text, ended by NULL, each of `revisions[i]`. */
@@ -445,6 +447,16 @@ static void a_question_that_memory_fails_is_asked_again(void **state) {
     assert_true(refused > 2);
 }
 
+static void another_raft_is_told_of_watches(void **state) {
+    fixture_t *f = *state;
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
+    nothing_expected(f);
+    watch_begins(f, 'A', WATCH_K, 20);
+    gateway_actor_ops.neighbour(f->gateway, ACTOR_RAFT, f->now_ms);
+    assert_true(fake_post_expect(&f->post, MESSAGE_SUBSCRIBE)->subscribe.on);
+    nothing_expected(f);
+}
+
 static void another_storage_is_asked_again(void **state) {
     fixture_t *f = *state;
     uint64_t query = query_sent(f, 'B', WATCH_K_10);
@@ -720,6 +732,7 @@ int main(void) {
         TEST(from_the_past_to_the_present),
         TEST(from_a_revision_to_come),
         TEST(a_gap_is_asked_for),
+        TEST(another_raft_is_told_of_watches),
         TEST(another_storage_is_asked_again),
         cmocka_unit_test(a_question_that_memory_fails_is_asked_again),
         TEST(compacted_is_told),

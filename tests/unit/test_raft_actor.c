@@ -619,6 +619,59 @@ static void a_write_is_acknowledged_once(void **state) {
     assert_int_equal(fake_post_expect(&f->post, MESSAGE_APPEND_RESULT)->append_result.index, 3);
 }
 
+static void subscribe_comes(fixture_t *f, bool on) {
+    message_t message = {.kind = MESSAGE_SUBSCRIBE, .subscribe = {on}};
+    comes(f, ACTOR_GATEWAY, &message);
+    turn(f);
+}
+
+static void watched_told(fixture_t *f, bool watched) {
+    message_t heartbeat = {.kind = MESSAGE_HEARTBEAT};
+    fake_post_skip(&f->post);
+    peer_comes(f, LEADER, &heartbeat);
+    turn(f);
+    message_t *answer = fake_post_find(&f->post, MESSAGE_HEARTBEAT_RESULT);
+    assert_int_equal(answer->heartbeat_result.watched, watched);
+}
+
+/* At once when watches begin, then with each heartbeat; a new core knows, a new gateway has none.
+ */
+static void the_leader_hears_of_watches(void **state) {
+    fixture_t *f = *state;
+    follows(f, "own:1");
+    turn(f);
+    watched_told(f, false);
+    subscribe_comes(f, true);
+    assert_true(fake_post_find(&f->post, MESSAGE_HEARTBEAT_RESULT)->heartbeat_result.watched);
+    watched_told(f, true);
+    subscribe_comes(f, false);
+    assert_null(fake_post_find(&f->post, MESSAGE_HEARTBEAT_RESULT)); /* that can wait */
+    watched_told(f, false);
+
+    subscribe_comes(f, true);
+    term_run_t *runs = calloc(2, sizeof *runs);
+    runs[1] = (term_run_t){1, 1};
+    config_t *config = calloc(1, sizeof *config);
+    *config = members_told();
+    config->index = 1;
+    config->members[2].role = MEMBER_VOTER;
+    storage_is_there(f);
+    opened_comes(f, &(message_opened_t){.formatted = true,
+                                        .cluster = CLUSTER,
+                                        .node = NODE,
+                                        .term = 1,
+                                        .first_index = 1,
+                                        .last_index = 1,
+                                        .commit = 1,
+                                        .run_count = 2,
+                                        .runs = runs,
+                                        .config_count = 1,
+                                        .configs = config});
+    watched_told(f, true);
+    raft_actor_ops.neighbour(f->raft, ACTOR_GATEWAY, f->now_ms);
+    watched_told(f, false);
+}
+
 static void a_node_with_peers_asks_to_join(void **state) {
     fixture_t *f = *state;
     joined(f);
@@ -988,6 +1041,7 @@ int main(void) {
         T(a_leader_hands_snapshots_on),
         J(a_node_with_peers_asks_to_join),
         J(a_write_is_acknowledged_once),
+        J(the_leader_hears_of_watches),
         J(the_peers_are_named_again),
         J(who_is_behind_is_told_where_the_leader_is),
         J(who_has_moved_is_answered_where_it_is),
