@@ -85,10 +85,10 @@
 /* ---- raft timing ---- */
 #define RAFT_ELECTION_TIMEOUT_MS 800u /* randomized to one to two times this */
 #define RAFT_HEARTBEAT_MS 100u
-#define RAFT_TICK_MS 20u
 #define RAFT_THRIFTY_MS 10u      /* so much later those hear whom no majority needs */
 #define RAFT_HEDGE_MS 5u         /* but everybody at once when an entry waits so long … */
 #define RAFT_HEDGE_PAUSE_MS 100u /* … and for so long from then on */
+#define RAFT_RACE_MS 1000u       /* and one entry, to see who is quick */
 #define RAFT_THRIFTY_ENTRIES 64u /* who lacks more catches up and does not wait */
 
 /* ---- storage ---- */
@@ -123,9 +123,10 @@
 #define SUPERVISOR_HEALTHY_MS                                                                      \
     2000u /* a child that lived this long after it was ready starts over */
 #define SUPERVISOR_STOP_MS 4500u
-#define SUPERVISOR_WAIT_MS 1000u     /* its own turns are no further apart */
-#define SUPERVISOR_HUNG_MS 15000u    /* a child that took no turn for so long is killed */
-#define HOME_LOCK_WAIT_MS 2000u      /* for whoever holds a home, and may be about to end */
-#define LIMIT_ACTOR_BYTES (1u << 30) /* memory of one actor's process; more is refused it */
+#define SUPERVISOR_WAIT_MS 1000u       /* its own turns are no further apart */
+#define SUPERVISOR_HUNG_MS 15000u      /* a child that took no turn for so long is killed */
+#define HOME_LOCK_WAIT_MS 2000u        /* for whoever holds a home, and may be about to end */
+#define LIMIT_ACTOR_BYTES (1u << 30)   /* memory of one actor's process; more is refused it */
+#define LIMIT_STORAGE_BYTES (3u << 29) /* of storage's, which has some for each key */
 
 #endif

@@ -71,7 +71,7 @@ void leader_commit_advance(raft_t *self) {
     bool membership = config->index > before && config->index <= index;
     for (size_t i = 0; i < self->peer_count; i++)
         if (membership || self->peers[i].watched)
-            self->peers[i].commit_wanted = index;
+            peer_commit_want(&self->peers[i], index);
 }
 
 /* ---- what is proposed and not committed ---- */

@@ -97,7 +97,7 @@ void raft_written(raft_t *self, uint64_t seq);
 /* Storage's journal now begins at `first_index` (compaction). */
 void raft_compacted(raft_t *self, uint64_t first_index);
 
-/* Whether somebody waits at this node for what is committed: a leader then tells it of every commit
+/* Whether watches at this node wait for what is committed: a leader then tells it of every commit
  * at once, else with the entries that follow, or a little later. */
 void raft_watched(raft_t *self, bool watched);
 

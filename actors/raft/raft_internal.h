@@ -100,6 +100,7 @@ typedef struct progress {
     uint64_t progress_ms; /* when what is outstanding last moved */
     uint64_t commit_sent, commit_wanted;
     bool watched;           /* it is to hear of every commit at once */
+    unsigned place;         /* in the last race; 0: it has not arrived */
     uint64_t due_ms;        /* what it lacks may wait until then; 0: nothing waits */
     uint64_t caught_target; /* the commit index when the last heartbeat left */
     unsigned caught_rounds;
@@ -156,11 +157,14 @@ typedef struct backlog {
     uint64_t committed;
 } backlog_t;
 
-/* Entries that wait for a majority, and what is done when they do so for long. */
+/* What thrifty.c remembers. */
 typedef struct thrifty {
-    uint64_t awaited;  /* not on a majority's disks when last looked at; 0: none */
+    uint64_t awaited;  /* an entry that too few had acknowledged when last looked at; 0: none */
     uint64_t hedge_ms; /* when that is too long */
     uint64_t paused_ms;
+    uint64_t race;    /* the entry of the last race; 0: none yet */
+    uint64_t race_ms; /* when the next one is due */
+    unsigned arrived;
 } thrifty_t;
 
 typedef struct raft_seen {
@@ -282,6 +286,8 @@ void follower_flush(raft_t *self);
 
 /* replication.c */
 progress_t *peer_find(raft_t *self, uint64_t id);
+/* It is to hear that the commit index has come so far, as soon as it has. */
+void peer_commit_want(progress_t *peer, uint64_t index);
 const progress_t *peer_get(const raft_t *self, uint64_t id);
 void peers_sync(raft_t *self); /* as the configuration in force says */
 /* Appends an entry of this term; takes over `config`, references `payload`. Nothing kept on error.
@@ -308,7 +314,9 @@ uint64_t backlog_bytes(const backlog_t *self);
 
 /* thrifty.c */
 void thrifty_turn(raft_t *self); /* before what it says of peers is asked for, once a ready */
-/* Whether what the peer lacks, entries or the commit index, is for later. */
+void thrifty_acknowledged(raft_t *self, progress_t *peer);
+/* Whether nothing need be sent now: the peer lacks nothing, or what it lacks, entries or the commit
+ * index, is for later. */
 bool thrifty_waits(raft_t *self, progress_t *peer);
 /* When something that waits is due; UINT64_MAX: nothing waits. */
 uint64_t thrifty_deadline_ms(const raft_t *self);

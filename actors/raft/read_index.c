@@ -57,7 +57,7 @@ void reads_flush(raft_t *self) {
             self->reads[i].index = index;
             progress_t *peer = self->reads[i].from ? peer_find(self, self->reads[i].from) : NULL;
             if (peer && peer->next <= index)
-                peer->commit_wanted = index; /* it answers only once it has applied so far */
+                peer_commit_want(peer, index); /* it answers only once it has applied so far */
         }
         heartbeats_send(self);
     }

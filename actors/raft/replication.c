@@ -57,7 +57,7 @@ void handle_forward(raft_t *self, progress_t *peer, const message_t *message) {
     payload_t *payload = message->propose.payload;
     if (leader_refuses(self, payload) || leader_append(self, ENTRY_BLOCK, payload, NULL))
         return;
-    peer->commit_wanted = self->log.last;
+    peer_commit_want(peer, self->log.last);
 }
 
 int leader_append(raft_t *self, entry_kind_t kind, payload_t *payload, config_t *config) {
@@ -87,6 +87,11 @@ const progress_t *peer_get(const raft_t *self, uint64_t id) {
 progress_t *peer_find(raft_t *self, uint64_t id) {
     const progress_t *peer = peer_get(self, id);
     return peer ? &self->peers[peer - self->peers] : NULL;
+}
+
+void peer_commit_want(progress_t *peer, uint64_t index) {
+    if (index > peer->commit_wanted)
+        peer->commit_wanted = index;
 }
 
 void peers_sync(raft_t *self) {
@@ -166,8 +171,7 @@ static void fetch_ask(raft_t *self, progress_t *peer) {
 }
 
 static void pipeline_send(raft_t *self, progress_t *peer) {
-    bool news = self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent;
-    if ((!news && peer->next > self->log.last) || thrifty_waits(self, peer))
+    if (thrifty_waits(self, peer))
         return;
     bool sent = false;
     while (peer->next <= self->log.last && !progress_full(peer)) {
@@ -181,7 +185,7 @@ static void pipeline_send(raft_t *self, progress_t *peer) {
         append_send(self, peer, &entries);
         sent = true;
     }
-    if (!sent && news) {
+    if (!sent && self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent) {
         entries_t none = {0};
         append_send(self, peer, &none);
     }
@@ -189,7 +193,7 @@ static void pipeline_send(raft_t *self, progress_t *peer) {
 
 static void peer_flush(raft_t *self, progress_t *peer) {
     if (peer->leaving && peer->leaving <= self->commit)
-        peer->commit_wanted = self->commit;
+        peer_commit_want(peer, self->commit);
     if (peer->state != PROGRESS_SNAPSHOT && peer->next < self->log.first) {
         /* What was lost may be the acknowledgement alone: ask before sending everything. */
         if (peer->state == PROGRESS_PROBE && peer->probe_empty)
@@ -332,6 +336,7 @@ void handle_append_result(raft_t *self, progress_t *peer, const message_t *messa
     }
     bool found = result->index + 1 >= peer->next;
     progress_acknowledged(peer, result->index, self->now_ms);
+    thrifty_acknowledged(self, peer);
     if (peer->state == PROGRESS_PROBE && found) {
         peer->state = PROGRESS_REPLICATE;
         if (peer->sent >= peer->next)

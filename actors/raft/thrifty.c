@@ -5,66 +5,89 @@
  *
  * A commit needs this node and half of the others. Where a wake-up costs more than what it is for,
  * every entry sent to the rest is paid for in the latency of the next one. So a new entry goes at
- * once to as many voters as a majority needs, to those that hold most of the log, which are those
- * that answered first; the others have it, and what is committed, at most RAFT_THRIFTY_MS later, in
- * one APPEND for all that came meanwhile.
+ * once to as many voters as a majority needs, the quickest; the others have it, and what is
+ * committed, at most RAFT_THRIFTY_MS later, in one APPEND for all that came meanwhile.
  *
- * A slow follower must not be waited for while a quick one is idle: when an entry is not on a
- * majority's disks after RAFT_HEDGE_MS, everything goes to everybody, and does so for
- * RAFT_HEDGE_PAUSE_MS. By then the quicker one holds more of the log.
+ * Who is quick is found out by a race: an entry that goes to everybody, every RAFT_RACE_MS. Those
+ * who acknowledge it first are the first until the next one.
  *
- * Nothing waits for learners that catch up, for a peer that asked (`commit_wanted`), for one that
- * lacks more than RAFT_THRIFTY_ENTRIES, and while leadership is handed over.
+ * A slow follower must not be waited for while another is idle: when what was sent is not
+ * acknowledged by enough of them after RAFT_HEDGE_MS, everything goes to everybody, and does so for
+ * RAFT_HEDGE_PAUSE_MS, beginning with a race. How long this node's own disk takes is not asked.
+ *
+ * Nothing is kept from learners but the commit index, nor from a peer that asked
+ * (`commit_wanted`), that lacks more than RAFT_THRIFTY_ENTRIES, or while leadership is handed over.
  *
  * Safety is not touched: a leader may send an APPEND late, as a network may deliver it late.
  */
 #include "actors/raft/raft_internal.h"
 
+static void race_begin(raft_t *self) {
+    thrifty_t *thrifty = &self->thrifty;
+    thrifty->race = self->log.last;
+    thrifty->race_ms = self->now_ms + RAFT_RACE_MS;
+    thrifty->arrived = 0;
+    for (size_t i = 0; i < self->peer_count; i++)
+        self->peers[i].place = 0;
+}
+
 void thrifty_turn(raft_t *self) {
     thrifty_t *thrifty = &self->thrifty;
     uint64_t held = commit_reportable(self);
-    if (thrifty->awaited > held && self->now_ms >= thrifty->hedge_ms) {
+    bool late = thrifty->awaited > held && self->now_ms >= thrifty->hedge_ms;
+    bool paused = self->now_ms < thrifty->paused_ms;
+    if (self->log.last > held && ((late && !paused) || self->now_ms >= thrifty->race_ms))
+        race_begin(self);
+    if (late)
         thrifty->paused_ms = self->now_ms + RAFT_HEDGE_PAUSE_MS;
-        thrifty->awaited = 0;
-    }
-    if (thrifty->awaited > held)
+    if (thrifty->awaited > held && !late)
         return;
     thrifty->awaited = self->log.last > held ? self->log.last : 0;
     thrifty->hedge_ms = self->now_ms + RAFT_HEDGE_MS;
 }
 
-/* Whether the others make a majority without it: those before it in the order of who is asked. */
+void thrifty_acknowledged(raft_t *self, progress_t *peer) {
+    if (self->thrifty.race && peer->place == 0 && peer->match >= self->thrifty.race)
+        peer->place = ++self->thrifty.arrived;
+}
+
+/* Who arrived is before who did not; then who holds more of the log. */
+static bool before(const progress_t *a, const progress_t *b) {
+    if (a->place != b->place)
+        return b->place == 0 || (a->place && a->place < b->place);
+    return a->match > b->match || (a->match == b->match && a < b);
+}
+
+/* Whether those before it make a majority with this node. */
 static bool spare(const raft_t *self, const progress_t *peer) {
-    size_t before = 0;
+    size_t count = 0;
     for (size_t i = 0; i < self->peer_count; i++) {
         const progress_t *other = &self->peers[i];
-        bool first = other->match > peer->match || (other->match == peer->match && other < peer);
-        before += first && other->state == PROGRESS_REPLICATE && raft_voter(self, other->id);
+        count += other->state == PROGRESS_REPLICATE && raft_voter(self, other->id) &&
+                 before(other, peer);
     }
-    return before >= config_voters(log_config(&self->log)) / 2;
+    return count >= config_voters(log_config(&self->log)) / 2;
 }
 
 static bool entries_wait(const raft_t *self, const progress_t *peer) {
     return self->options.thrifty && self->now_ms >= self->thrifty.paused_ms &&
-           self->transfer_to == 0 && peer->next + RAFT_THRIFTY_ENTRIES > self->log.last &&
-           raft_voter(self, peer->id) && raft_voter(self, self->options.id) && spare(self, peer);
+           peer->next > self->thrifty.race && self->transfer_to == 0 &&
+           peer->next + RAFT_THRIFTY_ENTRIES > self->log.last && raft_voter(self, peer->id) &&
+           raft_voter(self, self->options.id) && spare(self, peer);
 }
 
 bool thrifty_waits(raft_t *self, progress_t *peer) {
-    bool wanted = peer->commit_wanted > peer->commit_sent;
     bool entries = peer->next <= self->log.last;
-    if (wanted || (entries && !entries_wait(self, peer))) {
+    bool news = self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent;
+    bool wanted = peer->commit_wanted > peer->commit_sent;
+    bool due = peer->due_ms && self->now_ms >= peer->due_ms;
+    if (due || wanted || (!entries && !news) || (entries && !entries_wait(self, peer))) {
         peer->due_ms = 0;
-        return false;
+        return !entries && !news;
     }
-    if (!self->options.thrifty)
-        return true; /* the next entries bring the commit index */
-    if (peer->due_ms == 0)
+    if (peer->due_ms == 0 && self->options.thrifty)
         peer->due_ms = self->now_ms + RAFT_THRIFTY_MS;
-    if (self->now_ms < peer->due_ms)
-        return true;
-    peer->due_ms = 0;
-    return false;
+    return true; /* not thrifty: the next entries bring the commit index */
 }
 
 uint64_t thrifty_deadline_ms(const raft_t *self) {

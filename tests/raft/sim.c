@@ -1,6 +1,8 @@
 /* sim.c: nodes, disks and the network of the simulation (see sim.h). */
 #include "tests/raft/sim_internal.h"
 
+#define IDLE_TURNS 100u
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,8 +462,15 @@ void sim_process(sim_t *self, sim_node_t *node) {
 }
 
 void sim_tick(sim_t *self, sim_node_t *node) {
-    raft_tick(node->core, self->now_ms + node->skew_ms);
+    uint64_t now_ms = self->now_ms + node->skew_ms;
+    raft_tick(node->core, now_ms);
     sim_process(self, node);
+    /* An actor waits until then; with more to write it does not. */
+    for (unsigned turns = 0; raft_deadline_ms(node->core) <= now_ms; turns++) {
+        if (turns == IDLE_TURNS)
+            sim_violated(self, "%llu has a deadline that no turn moves", U(node->id));
+        sim_process(self, node);
+    }
 }
 
 int sim_propose(sim_t *self, sim_node_t *node, const char *text) {
