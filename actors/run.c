@@ -83,7 +83,7 @@ int run_actor(actor_t actor, settings_t *settings, const log_t *log) {
         .settings = settings, .signal_fd = process_signals(0), .watchdog = watchdog_asked()};
     char lock[64];
     process_files_raise();
-    process_memory_limit(LIMIT_ACTOR_BYTES);
+    process_memory_limit(actor == ACTOR_STORAGE ? LIMIT_STORAGE_BYTES : LIMIT_ACTOR_BYTES);
     int code = process_home(settings, log);
     if (code)
         return code;

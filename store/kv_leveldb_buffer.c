@@ -64,7 +64,10 @@ void kv_leveldb_buffer_fit(kv_leveldb_t *self) {
     if (!large_viewed(self->large)) {
         leveldb_close(self->db);
         self->buffer_bytes = self->sizes.many_buffer;
-        self->write_failed = kv_leveldb_database_open(self) != 0; /* the next write tries again */
+        int rc = kv_leveldb_database_open(self);
+        if (rc)
+            rc = kv_leveldb_database_open(self);
+        self->write_failed = rc != 0; /* the next write tries again, if no read ends its actor */
     }
     pthread_rwlock_unlock(&self->lock);
 }

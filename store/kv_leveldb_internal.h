@@ -18,7 +18,7 @@
 typedef struct kv_leveldb {
     kv_t kv;
     char *directory;
-    fs_t fs; /* of large values */
+    fs_t fs; /* of large values, and asked for room */
     kv_leveldb_sizes_t sizes;
     size_t buffer_bytes; /* of these, what LevelDB was opened with; guarded by `write_lock` */
     leveldb_options_t *options;

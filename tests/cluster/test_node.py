@@ -21,6 +21,12 @@ EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 64, 69, 78
 RUN_TIMEOUT_S = 30
 
 
+def data_limit(pid):
+    """The bytes of its own memory that a process may have."""
+    limits = pathlib.Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    return next(int(line.split()[3]) for line in limits.splitlines() if line.startswith("Max data size"))
+
+
 def draxd(*arguments, env=None, timeout=RUN_TIMEOUT_S, cwd=None):
     """Run draxd to its end: (exit code, stdout, stderr)."""
     done = subprocess.run([DRAXD, *arguments], env=environment(env), stdin=subprocess.DEVNULL,
@@ -343,6 +349,13 @@ class Lifecycle(NodeTest):
             self.assertEqual((got["value"], got["revision"]), (f"crash {i}".encode(), revision))
         after = node.status()
         self.assertEqual((after["node"], after["cluster"]), (before["node"], before["cluster"]))
+
+    def test_storage_may_have_more_memory(self):
+        # A sanitizer's terabytes are in all of them: the difference is what can be looked at.
+        actors = self.node().actors()
+        storage, gateway, raft = (data_limit(actors[kind]) for kind in ("storage", "gateway", "raft"))
+        self.assertAlmostEqual(storage - gateway, 512 << 20, delta=64 << 20)
+        self.assertAlmostEqual(raft, gateway, delta=64 << 20)
 
     def test_an_actor_dies_twice(self):
         """Right after its start, so that its neighbours' answers to that life come to the next one."""
