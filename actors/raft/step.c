@@ -83,7 +83,7 @@ static bool sender_known(raft_t *self, const message_t *message) {
     if (!config || config_member(config, message->from) || message->from == self->leader)
         return true; /* a leader that is being removed leads on until that is committed */
     if (message_from_leader(message))
-        return message->term >= self->term;
+        return true; /* of an earlier term it must be told of this one, or nobody leads here */
     if (message->kind == MESSAGE_PRE_VOTE || message->kind == MESSAGE_VOTE) {
         uint64_t last_term = log_term(&self->log, self->log.last);
         return message->vote.last_term > last_term ||
