@@ -35,6 +35,12 @@ void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message) {
     (void) self->post->peer(self->post->self, message);
 }
 
+void raft_actor_watched(raft_actor_t *self, bool watched) {
+    self->watched = watched;
+    if (self->core)
+        raft_watched(self->core, watched);
+}
+
 static void raft_receive(void *hint, message_t *message, uint64_t now_ms) {
     raft_actor_t *self = hint;
     if (self->core)
@@ -53,9 +59,7 @@ static void raft_neighbour(void *hint, actor_t neighbour, uint64_t now_ms) {
         raft_storage_ask(self);
     if (neighbour == ACTOR_GATEWAY) {
         memset(self->reads_wanted, 0, sizeof self->reads_wanted);
-        self->watched = false; /* until it says so */
-        if (self->core)
-            raft_watched(self->core, false);
+        raft_actor_watched(self, false); /* until it says so */
         raft_status_send(self);
     }
 }

@@ -83,6 +83,8 @@ struct raft_actor {
 /* raft_actor.c */
 uint64_t raft_actor_random(raft_actor_t *self);
 void raft_actor_local(raft_actor_t *self, actor_t to, message_t *message);
+/* For this core and those to come. */
+void raft_actor_watched(raft_actor_t *self, bool watched);
 /* As this node, in the core's term. */
 void raft_actor_peer(raft_actor_t *self, uint64_t to, message_t *message);
 

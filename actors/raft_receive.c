@@ -93,9 +93,7 @@ void raft_local_receive(raft_actor_t *self, message_t *message, uint64_t now_ms)
         read(self, &message->read);
         break;
     case MESSAGE_SUBSCRIBE:
-        self->watched = message->subscribe.on;
-        if (self->core)
-            raft_watched(self->core, self->watched);
+        raft_actor_watched(self, message->subscribe.on);
         break;
     case MESSAGE_ADMIN:
         raft_admin_receive(self, message, now_ms);

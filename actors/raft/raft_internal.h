@@ -209,7 +209,7 @@ struct raft {
     uint64_t verified;      /* equal to the leader's log up to here */
     uint64_t leader_commit; /* the greatest commit index the leader spoke of */
     bool ack_due;
-    bool watched; /* somebody waits here for what is committed */
+    bool watched; /* the leader is to tell of every commit at once */
     uint64_t acked;
     uint64_t snapshot_given_ms;
     bool snapshot_given;
@@ -288,6 +288,8 @@ void follower_flush(raft_t *self);
 progress_t *peer_find(raft_t *self, uint64_t id);
 /* It is to hear that the commit index has come so far, as soon as it has. */
 void peer_commit_want(progress_t *peer, uint64_t index);
+/* Whether more is committed of what was sent to it than it was told. */
+bool peer_lacks_commit(const raft_t *self, const progress_t *peer);
 const progress_t *peer_get(const raft_t *self, uint64_t id);
 void peers_sync(raft_t *self); /* as the configuration in force says */
 /* Appends an entry of this term; takes over `config`, references `payload`. Nothing kept on error.

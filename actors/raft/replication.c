@@ -94,6 +94,10 @@ void peer_commit_want(progress_t *peer, uint64_t index) {
         peer->commit_wanted = index;
 }
 
+bool peer_lacks_commit(const raft_t *self, const progress_t *peer) {
+    return self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent;
+}
+
 void peers_sync(raft_t *self) {
     const config_t *config = log_config(&self->log);
     for (size_t i = 0; i < self->peer_count; i++) {
@@ -185,7 +189,7 @@ static void pipeline_send(raft_t *self, progress_t *peer) {
         append_send(self, peer, &entries);
         sent = true;
     }
-    if (!sent && self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent) {
+    if (!sent && peer_lacks_commit(self, peer)) {
         entries_t none = {0};
         append_send(self, peer, &none);
     }

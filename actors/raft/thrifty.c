@@ -78,12 +78,12 @@ static bool entries_wait(const raft_t *self, const progress_t *peer) {
 
 bool thrifty_waits(raft_t *self, progress_t *peer) {
     bool entries = peer->next <= self->log.last;
-    bool news = self->commit > peer->commit_sent && peer->next - 1 > peer->commit_sent;
+    bool lacks = entries || peer_lacks_commit(self, peer);
     bool wanted = peer->commit_wanted > peer->commit_sent;
     bool due = peer->due_ms && self->now_ms >= peer->due_ms;
-    if (due || wanted || (!entries && !news) || (entries && !entries_wait(self, peer))) {
+    if (!lacks || due || wanted || (entries && !entries_wait(self, peer))) {
         peer->due_ms = 0;
-        return !entries && !news;
+        return !lacks;
     }
     if (peer->due_ms == 0 && self->options.thrifty)
         peer->due_ms = self->now_ms + RAFT_THRIFTY_MS;

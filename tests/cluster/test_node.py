@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import os
 import pathlib
+import resource
 import select
 import signal
 import socket
@@ -19,12 +20,6 @@ from wire import request_pack
 
 EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 64, 69, 78
 RUN_TIMEOUT_S = 30
-
-
-def data_limit(pid):
-    """The bytes of its own memory that a process may have."""
-    limits = pathlib.Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
-    return next(int(line.split()[3]) for line in limits.splitlines() if line.startswith("Max data size"))
 
 
 def draxd(*arguments, env=None, timeout=RUN_TIMEOUT_S, cwd=None):
@@ -353,7 +348,8 @@ class Lifecycle(NodeTest):
     def test_storage_may_have_more_memory(self):
         # A sanitizer's terabytes are in all of them: the difference is what can be looked at.
         actors = self.node().actors()
-        storage, gateway, raft = (data_limit(actors[kind]) for kind in ("storage", "gateway", "raft"))
+        storage, gateway, raft = (resource.prlimit(actors[kind], resource.RLIMIT_DATA)[0]
+                                  for kind in ("storage", "gateway", "raft"))
         self.assertAlmostEqual(storage - gateway, 512 << 20, delta=64 << 20)
         self.assertAlmostEqual(raft, gateway, delta=64 << 20)
 

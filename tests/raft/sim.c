@@ -1,11 +1,12 @@
 /* sim.c: nodes, disks and the network of the simulation (see sim.h). */
 #include "tests/raft/sim_internal.h"
 
-#define IDLE_TURNS 100u
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* More than it takes to hand out all that there is to write. */
+#define IDLE_TURNS 100u
 
 void *sim_grow(void *items, size_t *capacity, size_t count, size_t size) {
     if (count <= *capacity)

@@ -102,6 +102,22 @@ static void opened_comes(fixture_t *f, const message_opened_t *like) {
     comes(f, ACTOR_STORAGE, &message);
 }
 
+/* As `like`, and its log is of term 1, beginning with `config`. */
+static void opened_log_comes(fixture_t *f, message_opened_t like, const config_t *config) {
+    like.formatted = true;
+    like.cluster = CLUSTER;
+    like.node = NODE;
+    like.term = 1;
+    like.first_index = 1;
+    like.run_count = 2;
+    like.runs = calloc(2, sizeof *like.runs);
+    like.runs[1] = (term_run_t){1, 1};
+    like.config_count = 1;
+    like.configs = calloc(1, sizeof *like.configs);
+    like.configs[0] = *config;
+    opened_comes(f, &like);
+}
+
 static void opened_empty_comes(fixture_t *f) {
     opened_comes(f, &(message_opened_t){
                         .formatted = true, .cluster = CLUSTER, .node = NODE, .first_index = 1});
@@ -203,26 +219,11 @@ static void an_empty_home_founds_a_cluster(void **state) {
 
 static void a_founded_node_starts_from_its_log(void **state) {
     fixture_t *f = *state;
-    term_run_t *runs = calloc(2, sizeof *runs);
-    runs[1] = (term_run_t){1, 1};
-    config_t *config = calloc(1, sizeof *config);
-    config->count = 1;
-    config->index = 1;
-    config->members[0] = (member_t){NODE, MEMBER_VOTER, "own:1", "own:2"};
+    config_t config = {.index = 1, .count = 1};
+    config.members[0] = (member_t){NODE, MEMBER_VOTER, "own:1", "own:2"};
+    message_opened_t like = {.vote = NODE, .last_index = 9, .commit = 7, .gateway_boot = 4000};
     storage_is_there(f);
-    opened_comes(f, &(message_opened_t){.formatted = true,
-                                        .cluster = CLUSTER,
-                                        .node = NODE,
-                                        .term = 1,
-                                        .vote = NODE,
-                                        .first_index = 1,
-                                        .last_index = 9,
-                                        .commit = 7,
-                                        .gateway_boot = 4000,
-                                        .run_count = 2,
-                                        .runs = runs,
-                                        .config_count = 1,
-                                        .configs = config});
+    opened_log_comes(f, like, &config);
     writes_carried_out(f);
     message_raft_status_t status = status_now(f);
     assert_int_equal(status.role, RAFT_LEADER);
@@ -565,12 +566,17 @@ static void joined(fixture_t *f) {
     turn(f);
 }
 
-/* A voter whose log names it at `addr`. */
-static void follows(fixture_t *f, const char *addr) {
-    joined(f);
+static config_t members_in_log(void) {
     config_t config = members_told();
     config.index = 1;
     config.members[2].role = MEMBER_VOTER;
+    return config;
+}
+
+/* A voter whose log names it at `addr`. */
+static void follows(fixture_t *f, const char *addr) {
+    joined(f);
+    config_t config = members_in_log();
     strcpy(config.members[2].addr, addr);
     message_t append = {.kind = MESSAGE_APPEND};
     entry_t entry = {.index = 1, .term = 1, .kind = ENTRY_CONFIG, .config = &config};
@@ -649,24 +655,9 @@ static void the_leader_hears_of_watches(void **state) {
     watched_told(f, false);
 
     subscribe_comes(f, true);
-    term_run_t *runs = calloc(2, sizeof *runs);
-    runs[1] = (term_run_t){1, 1};
-    config_t *config = calloc(1, sizeof *config);
-    *config = members_told();
-    config->index = 1;
-    config->members[2].role = MEMBER_VOTER;
+    config_t config = members_in_log();
     storage_is_there(f);
-    opened_comes(f, &(message_opened_t){.formatted = true,
-                                        .cluster = CLUSTER,
-                                        .node = NODE,
-                                        .term = 1,
-                                        .first_index = 1,
-                                        .last_index = 1,
-                                        .commit = 1,
-                                        .run_count = 2,
-                                        .runs = runs,
-                                        .config_count = 1,
-                                        .configs = config});
+    opened_log_comes(f, (message_opened_t){.last_index = 1, .commit = 1}, &config);
     watched_told(f, true);
     raft_actor_ops.neighbour(f->raft, ACTOR_GATEWAY, f->now_ms);
     watched_told(f, false);
