@@ -72,6 +72,7 @@ static void store_close(kv_t *kv) {
     large_close(&self->large);
     if (self->db)
         leveldb_close(self->db);
+    disk_pace_destroy(&self->pace);
     leveldb_options_destroy(self->options);
     leveldb_cache_destroy(self->cache);
     leveldb_filterpolicy_destroy(self->bloom);
@@ -231,6 +232,7 @@ int kv_leveldb_open_sized(kv_t **out, const char *directory, bool create, const 
         return rc;
     }
     leveldb_options_set_create_if_missing(self->options, 0); /* for opening it again */
+    self->pace = disk_pace_new(directory);
     *out = &self->kv;
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "store/disk_pace.h"
 #include "store/kv_backend.h"
 #include "store/large.h"
 
@@ -31,6 +32,7 @@ typedef struct kv_leveldb {
     pthread_mutex_t write_lock; /* one writer at a time; guards `write_failed` */
     bool write_failed;          /* so the database must be opened again */
     time_t released;            /* when memory was last given back; guarded by `write_lock` */
+    disk_pace_t *pace;          /* of its files; NULL: none was to be had */
     large_t *large;             /* it also keeps the list of open iterators and snapshots */
 } kv_leveldb_t;
 
