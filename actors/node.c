@@ -12,7 +12,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "broker/endpoint.h"
 #include "broker/error.h"
 #include "broker/limits.h"
+#include "broker/thread.h"
 
 static int node_new(drax_node_t **out, const drax_node_options_t *options, char *detail,
                     size_t detail_size);
@@ -297,22 +297,18 @@ static int node_claim(drax_node_t *self, char *detail, size_t detail_size) {
 }
 
 static void threads_start(drax_node_t *self) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* the host's signals are not for these threads */
     pthread_mutex_lock(&self->lock);
     for (size_t i = 0; i < NODE_PARTS; i++)
         self->parts[i].state = PART_MAKING;
     for (size_t i = 0; i < NODE_PARTS; i++) {
         part_t *part = &self->parts[i];
-        part->has_thread = pthread_create(&part->thread, NULL, part_main, part) == 0;
+        part->has_thread = thread_start(&part->thread, part_main, part);
         if (!part->has_thread) {
             part->state = PART_ENDED;
             node_fail(self, DRAX_ERR_SYSTEM, "no thread to be had");
         }
     }
     pthread_mutex_unlock(&self->lock);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void threads_join(drax_node_t *self) {

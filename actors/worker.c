@@ -1,13 +1,13 @@
 #include "actors/worker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "broker/error.h"
+#include "broker/thread.h"
 
 typedef struct {
     worker_job_t *first, **last;
@@ -72,14 +72,8 @@ int worker_new(worker_t **out, worker_mode_t mode) {
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->wake, NULL);
     if (mode == WORKER_THREAD) {
-        /* The host's signals are not for this thread. */
-        sigset_t all, before;
-        sigfillset(&all);
         self->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int rc = self->fd < 0 ? -1 : pthread_create(&self->thread, NULL, worker_main, self);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (rc != 0) {
+        if (self->fd < 0 || !thread_start(&self->thread, worker_main, self)) {
             self->mode = WORKER_INLINE;
             worker_destroy(&self);
             return DRAX_ENOMEM;

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -20,6 +19,8 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "broker/thread.h"
 
 #define NAME_BYTES 32u /* LevelDB's are shorter */
 #define EVENTS_BYTES 16384u
@@ -195,15 +196,6 @@ static void *pace_run(void *hint) {
 
 /* ---- life ---- */
 
-static bool thread_start(disk_pace_t *self) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    self->has_thread = pthread_create(&self->thread, NULL, pace_run, self) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return self->has_thread;
-}
-
 disk_pace_t *disk_pace_new(const char *directory) {
     disk_pace_t *self = calloc(1, sizeof *self);
     if (!self)
@@ -215,7 +207,8 @@ disk_pace_t *disk_pace_new(const char *directory) {
         inotify_add_watch(self->events, directory,
                           IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_DELETE) >= 0) {
         directory_follow(self);
-        if (thread_start(self))
+        self->has_thread = thread_start(&self->thread, pace_run, self);
+        if (self->has_thread)
             return self;
     }
     disk_pace_destroy(&self);

@@ -15,7 +15,6 @@
 
 #include "kv_helper.h"
 #include "store/disk_pace.h"
-#include "store/kv.h"
 
 #define FILE_BYTES (8u << 20)
 /* What is begun of such a file for sure: a step in the middle of its write may leave the rest. */
@@ -123,7 +122,7 @@ static void a_removed_file_is_cut_off(void **state) {
     (void) close(other);
 }
 
-/* A name that is used again is another file; one that has another name is not removed. */
+/* A file that has another name yet is not removed. */
 static void only_what_has_no_name_is_cut_off(void **state) {
     place_t *self = *state;
     char from[512], to[512];
