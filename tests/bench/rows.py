@@ -48,8 +48,8 @@ class Row:
         return [(line, line.title.format(**plan)) for line in self.lines]
 
 
-def rate(title, must, aim=None):
-    return (Line(title, "rate", "/s", must, aim or {}),)
+def rate(title, must=None, aim=None):
+    return (Line(title, "rate", "/s", must or {}, aim or {}),)
 
 
 def p50(title, must, aim):
@@ -64,6 +64,7 @@ ROWS = [
     Row("put1", p50("put, 1 client, p50", 0.75, 0.6), 300, load("put", 1, 1)),
     Row("put64", rate("put, 64 clients", {"etcd": 3}, {"etcd": 4}), 300, load("put", 64, 16)),
     Row("put256", rate("put, 256 clients", {"etcd": 4, "zookeeper": 2}, {"etcd": 6}), 300, load("put", 256, 32)),
+    Row("put1000", rate("put, 1,000 clients"), 300, load("put", 1000, 64)),
     Row("get1", p50("linearizable get, 1 client, p50", 0.9, 0.6), 300, load("get", 1, 1)),
     Row("get64", rate("linearizable get, 64 clients", {"etcd": 2.5}, {"etcd": 4}), 300, load("get", 64, 16)),
     Row("get256", rate("linearizable get, 256 clients", {"etcd": 4}, {"etcd": 6}), 300, load("get", 256, 32)),
@@ -73,6 +74,9 @@ ROWS = [
                        {"etcd": 0.5}, {"etcd": 0.3}, True),
                   Line("the same: CPU of the servers a put", "cpu_us", "us", {"etcd": 0.3}, {"etcd": 0.15}, True)),
         300, {"rate": 500, "watchers": 100, "connections": 10}, "watch"),
+    Row("watch1", (Line("the same, the watchers on one connection: p50", "p50_us", "us", {}, less=True),
+                   Line("the same on one connection: CPU of the servers a put", "cpu_us", "us", {}, less=True)),
+        300, {"rate": 500, "watchers": 100, "connections": 1}, "watch"),
     Row("failover", (Line("kill -9 of the leader to the next write", "took_s", "s", {"": 0.5}, {"": 0.3}, True),),
         600, {}, "failover"),
     Row("put1m", rate("put of 1 MB, 1 client", {"etcd": 3}, {"etcd": 6}), 400, load("put", 1, 1), "large"),

@@ -54,7 +54,8 @@ class TestDocument(unittest.TestCase):
             for line, title in row.titles(row.plan):
                 kept = next(at for at in text.splitlines() if at.startswith(f"| {title} |")).split(" | ")[-1]
                 verdicts.setdefault(kept.rstrip(" |"), []).append(line.figure)
-        self.assertEqual(set(verdicts), {"**no**", "must", "aim"})
+        self.assertEqual(set(verdicts), {"**no**", "must", "aim", "-"})
+        self.assertEqual(len(verdicts["-"]), sum(not line.must for row in ROWS for line in row.lines))
         self.assertEqual(verdicts["aim"], ["disk_mb", "memory_mb"])  # one megabyte is less than what they may have
         self.assertNotIn("not measured", text)
         self.assertGreater(len(list(xml.etree.ElementTree.fromstring(plot_svg(found)))), 3 * len(ROWS))
