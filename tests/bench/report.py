@@ -75,9 +75,9 @@ def goal(line, goals):
 
 
 def verdict(line, figures):
-    must, aim = line.kept(line.must, figures), line.kept(line.aim, figures)
     if not line.must and "drax" in figures:
         return "-"
+    must, aim = line.kept(line.must, figures), line.kept(line.aim, figures)
     if must is None:
         return "not measured"
     return "aim" if must and aim else "must" if must else "**no**"
@@ -140,8 +140,8 @@ def settings(found):
     """One line for each setting in which rows were measured."""
     names = {}
     for name, kept in found.items():
-        text = (f"{kept['date']} on {kept['machine']}: {kept['rounds']} round{'s' * (kept['rounds'] > 1)} of {kept['seconds']:g} s, "
-                f"{kept['keys']:,} keys where nothing else is said")
+        text = (f"{kept['date']} on {kept['machine']}: {kept['rounds']} round{'s' * (kept['rounds'] > 1)} "
+                f"of {kept['seconds']:g} s, {kept['keys']:,} keys where nothing else is said")
         names.setdefault(text, []).append(name)
     return [f"Measured {text}" + (f" ({', '.join(rows)})." if len(names) > 1 else ".") for text, rows in names.items()]
 

@@ -60,6 +60,10 @@ def load(work, clients, connections):
     return {"work": work, "clients": clients, "connections": connections}
 
 
+def watch(connections):
+    return {"rate": 500, "watchers": 100, "connections": connections}
+
+
 ROWS = [
     Row("put1", p50("put, 1 client, p50", 0.75, 0.6), 300, load("put", 1, 1)),
     Row("put64", rate("put, 64 clients", {"etcd": 3}, {"etcd": 4}), 300, load("put", 64, 16)),
@@ -73,10 +77,10 @@ ROWS = [
     Row("watch", (Line("watch: 500 puts/s to 100 watchers, p50 of the delivery", "p50_us", "us",
                        {"etcd": 0.5}, {"etcd": 0.3}, True),
                   Line("the same: CPU of the servers a put", "cpu_us", "us", {"etcd": 0.3}, {"etcd": 0.15}, True)),
-        300, {"rate": 500, "watchers": 100, "connections": 10}, "watch"),
+        300, watch(10), "watch"),
     Row("watch1", (Line("the same, the watchers on one connection: p50", "p50_us", "us", {}, less=True),
                    Line("the same on one connection: CPU of the servers a put", "cpu_us", "us", {}, less=True)),
-        300, {"rate": 500, "watchers": 100, "connections": 1}, "watch"),
+        300, watch(1), "watch"),
     Row("failover", (Line("kill -9 of the leader to the next write", "took_s", "s", {"": 0.5}, {"": 0.3}, True),),
         600, {}, "failover"),
     Row("put1m", rate("put of 1 MB, 1 client", {"etcd": 3}, {"etcd": 6}), 400, load("put", 1, 1), "large"),
