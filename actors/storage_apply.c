@@ -315,6 +315,8 @@ void storage_flush_turn(storage_actor_t *self, uint64_t now_ms) {
                                   state_overlay_bytes(self->state) >= flush_bytes(self) ||
                                   storage_view_wants_flush(self) || self->stopping);
     if (!due) {
+        if (state_release_due(self->state))
+            self->release_ms = now_ms;
         release_turn(self, now_ms);
         return;
     }

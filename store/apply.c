@@ -40,6 +40,7 @@ int state_apply(state_t *self, const entry_t *entry, state_applied_t *out) {
     }
     self->meta.applied = entry->index;
     self->meta.term = entry->term;
+    state_heads_turn(self);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* changes.c: taking back what a command did, once it turns out that it must not.
  *
  * The overlay undoes its own changes (overlay.h); this is what a change of a key moves besides.
+ * Heads are not touched before all is kept: nobody asks for that of a key which the overlay has.
  */
 #include "store/state_internal.h"
 
@@ -27,7 +28,23 @@ savepoint_t changes_begin(state_t *self) {
     };
 }
 
+/* What heads are told when the change is not one of many. */
+static void head_keep(state_t *self, const overlay_node_t *node) {
+    slice_t key = overlay_node_key(node);
+    record_t record;
+    if (key.data[0] != PREFIX_USER)
+        return;
+    key = (slice_t){key.data + 1, key.size - 1};
+    if (overlay_node_deleted(node))
+        heads_remove(&self->heads, key);
+    else if (record_parse(overlay_node_value(node), &record) == 0)
+        heads_put(&self->heads, key, &record);
+}
+
 void changes_keep(state_t *self) {
+    const overlay_node_t *node;
+    for (size_t i = 0; (node = overlay_changed(self->overlay, i)); i++)
+        head_keep(self, node);
     self->changing = false;
     overlay_commit(self->overlay);
 }

@@ -1,6 +1,6 @@
 /* heads.c: a hash table of buckets that never chain.
  *
- *   bucket = count:u16 bytes:u16 slot{count} free* head{count}
+ *   bucket = count:u8 marks:u8 bytes:u16 slot{count} free* head{count}
  *   slot   = tag:u8 size:u8            the head's: bits of its key's hash, and how long it is
  *   head   = key_size:u8 key header    header: as in a record
  *
@@ -25,11 +25,15 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
+#include "broker/error.h"
 #include "broker/limits.h"
 
 #define BUCKET_BYTES 2048u
 #define BUCKETS_STEP 64u /* there are a multiple of it: whole pages, of whatever size */
 #define MOVES 2u         /* of buckets with each put, while they become more */
+#define MARK_EARLIER 1u  /* something was forgotten before the reading began that goes on */
+#define MARK_NOW 2u      /* … since then */
+#define HEAD_LEAST (1 + 1 + 8 + 5) /* of a key of one byte; a hash and five numbers */
 #define HEAD_MOST (1 + HEADS_KEY_BYTES + RECORD_HEADER_BYTES)
 
 typedef struct slot {
@@ -37,12 +41,14 @@ typedef struct slot {
 } slot_t;
 
 typedef struct bucket {
-    uint16_t count, bytes; /* bytes: of all heads */
+    uint8_t count, marks;
+    uint16_t bytes; /* of all heads */
     slot_t slots[];
 } bucket_t;
 
 #define ROOM_BYTES (BUCKET_BYTES - sizeof(bucket_t)) /* for slots and heads */
 
+static_assert(ROOM_BYTES / (sizeof(slot_t) + HEAD_LEAST) <= UINT8_MAX, "heads can be counted");
 static_assert(HEAD_MOST <= UINT8_MAX && HEAD_MOST + sizeof(slot_t) <= ROOM_BYTES,
               "a head's size fits in its slot, and the head in a bucket");
 static_assert(HEADS_BYTES % (BUCKETS_STEP * BUCKET_BYTES) == 0 && HEADS_BYTES < UINT32_MAX,
@@ -85,9 +91,13 @@ static void bucket_remove(bucket_t *self, const uint8_t *head, size_t at) {
     memmove(&self->slots[at], &self->slots[at + 1], (self->count - at) * sizeof(slot_t));
 }
 
+static bool bucket_has_room(const bucket_t *self, size_t size) {
+    return bucket_used(self) + sizeof(slot_t) + size <= ROOM_BYTES;
+}
+
 /* As the newest; the oldest make room for it. */
 static void bucket_add(bucket_t *self, uint8_t tag, const uint8_t *head, size_t size) {
-    while (bucket_used(self) + sizeof(slot_t) + size > ROOM_BYTES)
+    for (; !bucket_has_room(self, size); self->marks |= MARK_NOW)
         bucket_remove(self, bucket_end(self) - self->slots[0].size, 0);
     self->slots[self->count++] = (slot_t){tag, (uint8_t) size};
     self->bytes = (uint16_t) (self->bytes + size);
@@ -113,6 +123,15 @@ static bucket_t *bucket_of(const heads_t *self, uint64_t hash) {
     return bucket_at(self, number < self->left ? number : number_of(hash, self->next));
 }
 
+/* All buckets that hashes of bucket `number` lead to from now on, as it had `marks`. */
+static void marks_move(heads_t *self, size_t number, uint8_t marks) {
+    uint64_t first = (((uint64_t) number << 32) + self->count - 1) / self->count;
+    uint64_t end = (((uint64_t) (number + 1) << 32) + self->count - 1) / self->count;
+    for (size_t at = number_of(first << 32, self->next);
+         marks && at <= number_of((end - 1) << 32, self->next); at++)
+        bucket_at(self, at)->marks |= marks;
+}
+
 /* Of the buckets left, the last one's heads go where they belong from now on. */
 static void bucket_move(heads_t *self) {
     _Alignas(bucket_t) uint8_t room[BUCKET_BYTES];
@@ -120,6 +139,7 @@ static void bucket_move(heads_t *self) {
     memcpy(left, at, BUCKET_BYTES);
     *at = (bucket_t){.count = 0};
     self->bytes -= bucket_used(left);
+    marks_move(self, self->left, left->marks);
     const uint8_t *head = bucket_end(left);
     for (size_t i = 0; i < left->count; i++) {
         slot_t slot = left->slots[i];
@@ -150,10 +170,10 @@ static void growth_begin(heads_t *self) {
     self->left = self->count;
 }
 
-/* Buckets become more, step by step, when they are three quarters full: few are quite full then,
- * and few heads are forgotten. */
+/* Buckets become more, step by step, when they are five eighths full: hardly any is quite full
+ * then, and hardly any head is forgotten. */
 static void heads_grow(heads_t *self) {
-    if (!self->left && !self->refused && self->bytes > self->count * ROOM_BYTES / 4 * 3)
+    if (!self->left && !self->refused && self->bytes > self->count * ROOM_BYTES / 8 * 5)
         growth_begin(self);
     for (unsigned i = 0; i < MOVES && self->left; i++)
         bucket_move(self);
@@ -163,17 +183,19 @@ static bool keepable(slice_t key) {
     return key.size > 0 && key.size <= HEADS_KEY_BYTES;
 }
 
-bool heads_find(const heads_t *self, slice_t key, record_t *out) {
-    if (!self->memory || !keepable(key))
-        return false;
+int heads_find(const heads_t *self, slice_t key, record_t *out) {
+    if (!keepable(key))
+        return DRAX_EAGAIN;
+    if (!self->memory)
+        return self->marks ? DRAX_EAGAIN : DRAX_ENOTFOUND;
     uint64_t hash = hash_of(key);
     size_t at;
     bucket_t *bucket = bucket_of(self, hash);
     const uint8_t *head = bucket_find(bucket, hash, key, &at);
     if (!head)
-        return false;
+        return self->marks | bucket->marks ? DRAX_EAGAIN : DRAX_ENOTFOUND;
     slice_t header = {head + 1 + key.size, bucket->slots[at].size - 1 - key.size};
-    return record_parse(header, out) == 0;
+    return record_parse(header, out) == 0 ? 0 : DRAX_EAGAIN;
 }
 
 /* Addresses for all of them, which cost nothing; memory for the first. */
@@ -203,16 +225,31 @@ void heads_expect(heads_t *self, uint64_t keys) {
         heads_free(self);
 }
 
-void heads_put(heads_t *self, slice_t key, const record_t *record) {
-    if (!keepable(key) || !heads_open(self))
-        return;
-    heads_grow(self);
-    uint8_t head[HEAD_MOST];
+/* The head of the key, and how long it is. */
+static size_t head_write(slice_t key, const record_t *record, uint8_t head[HEAD_MOST]) {
     head[0] = (uint8_t) key.size;
     memcpy(head + 1, key.data, key.size);
-    size_t size = 1 + key.size + record_header_write(record, head + 1 + key.size);
+    return 1 + key.size + record_header_write(record, head + 1 + key.size);
+}
+
+/* There is memory for heads, so that a key's can be kept; else the key is forgotten. */
+static bool heads_take(heads_t *self, slice_t key) {
+    if (!keepable(key))
+        return false;
+    if (!heads_open(self)) {
+        self->marks |= MARK_NOW;
+        return false;
+    }
+    heads_grow(self);
+    return true;
+}
+
+void heads_put(heads_t *self, slice_t key, const record_t *record) {
+    if (!heads_take(self, key))
+        return;
+    uint8_t head[HEAD_MOST];
+    size_t size = head_write(key, record, head), at;
     uint64_t hash = hash_of(key);
-    size_t at;
     bucket_t *bucket = bucket_of(self, hash);
     size_t before = bucket_used(bucket);
     const uint8_t *was = bucket_find(bucket, hash, key, &at);
@@ -220,6 +257,24 @@ void heads_put(heads_t *self, slice_t key, const record_t *record) {
         bucket_remove(bucket, was, at);
     bucket_add(bucket, tag_of(hash), head, size);
     self->bytes += bucket_used(bucket) - before;
+}
+
+void heads_offer(heads_t *self, slice_t key, const record_t *record) {
+    if (!heads_take(self, key))
+        return;
+    uint8_t head[HEAD_MOST];
+    size_t at;
+    uint64_t hash = hash_of(key);
+    bucket_t *bucket = bucket_of(self, hash);
+    if (bucket_find(bucket, hash, key, &at))
+        return;
+    size_t size = record ? head_write(key, record, head) : 0;
+    if (!size || !bucket_has_room(bucket, size)) {
+        bucket->marks |= MARK_NOW;
+        return;
+    }
+    bucket_add(bucket, tag_of(hash), head, size);
+    self->bytes += sizeof(slot_t) + size;
 }
 
 void heads_remove(heads_t *self, slice_t key) {
@@ -236,8 +291,34 @@ void heads_remove(heads_t *self, slice_t key) {
     self->bytes -= before - bucket_used(bucket);
 }
 
+/* ---- what is known of keys without a head ---- */
+
+void heads_doubt(heads_t *self) {
+    self->marks |= MARK_NOW;
+}
+
+void heads_reading_begin(heads_t *self) {
+    self->marks = self->marks ? MARK_EARLIER : 0;
+    for (size_t i = 0; i < self->next; i++)
+        bucket_at(self, i)->marks = bucket_at(self, i)->marks ? MARK_EARLIER : 0;
+}
+
+void heads_reading_end(heads_t *self) {
+    self->marks &= MARK_NOW;
+    for (size_t i = 0; i < self->next; i++)
+        bucket_at(self, i)->marks &= MARK_NOW;
+}
+
+bool heads_roomy(const heads_t *self) {
+    size_t most = self->most ? self->most : HEADS_LEAST_BYTES / BUCKET_BYTES;
+    return !self->refused && self->bytes < most * ROOM_BYTES / 4 * 3;
+}
+
 void heads_free(heads_t *self) {
-    if (self->memory)
+    uint8_t marks = self->marks;
+    if (self->memory) {
         (void) munmap(self->memory, HEADS_BYTES); /* cannot fail: it is one whole mapping */
-    *self = (heads_t){.most = self->most};
+        marks |= MARK_NOW;
+    }
+    *self = (heads_t){.most = self->most, .marks = marks};
 }

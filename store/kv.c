@@ -88,6 +88,11 @@ void kv_iterator_destroy(kv_iterator_t **self) {
     *self = NULL;
 }
 
+void kv_iterator_spare_large(kv_iterator_t *self) {
+    if (self->backend->spare_large)
+        self->backend->spare_large(self);
+}
+
 void kv_iterator_seek(kv_iterator_t *self, slice_t key) {
     self->backend->seek(self, key);
 }

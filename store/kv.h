@@ -72,6 +72,9 @@ void kv_snapshot_destroy(kv_t *self, kv_snapshot_t **snapshot);
  * until the next move. kv_iterator_error must be read after the iterator became invalid. */
 kv_iterator_t *kv_iterator_new(kv_t *self, kv_snapshot_t *snapshot);
 void kv_iterator_destroy(kv_iterator_t **self);
+/* From now on large values, which would have to be read from files of their own, are shown as empty
+ * ones. */
+void kv_iterator_spare_large(kv_iterator_t *self);
 void kv_iterator_seek(kv_iterator_t *self, slice_t key);        /* first key >= `key` */
 void kv_iterator_seek_before(kv_iterator_t *self, slice_t key); /* last key < `key` */
 void kv_iterator_seek_last(kv_iterator_t *self);

@@ -21,6 +21,7 @@ typedef struct kv_backend {
     void (*snapshot_destroy)(kv_t *self, kv_snapshot_t *snapshot);
     kv_iterator_t *(*iterator_new)(kv_t *self, kv_snapshot_t *snapshot);
     void (*iterator_destroy)(kv_iterator_t *self);
+    void (*spare_large)(kv_iterator_t *self); /* NULL: none are read from elsewhere */
     void (*seek)(kv_iterator_t *self, slice_t key);
     void (*seek_before)(kv_iterator_t *self, slice_t key);
     void (*seek_last)(kv_iterator_t *self);

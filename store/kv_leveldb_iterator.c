@@ -18,6 +18,7 @@ typedef struct iterator {
     leveldb_readoptions_t *options;
     leveldb_iterator_t *at;
     large_view_t view;
+    bool spares_large;
     bool is_large;  /* the value of the pair it stands at is in `large` */
     buffer_t large; /* the last large value */
     int failed;     /* why that could not be read; the iterator is invalid then */
@@ -79,7 +80,12 @@ static void iterator_settle(iterator_t *self) {
     key.data = (const uint8_t *) leveldb_iter_key(self->at, &key.size);
     buffer_reset(&self->large);
     self->is_large = true;
-    self->failed = large_read(self->store->large, key, record, &self->large);
+    if (!self->spares_large)
+        self->failed = large_read(self->store->large, key, record, &self->large);
+}
+
+static void iterator_spare_large(kv_iterator_t *kv) {
+    ((iterator_t *) kv)->spares_large = true;
 }
 
 static void iterator_seek(kv_iterator_t *kv, slice_t key) {
@@ -144,6 +150,7 @@ static int iterator_error(const kv_iterator_t *kv) {
 /* The part of the backend that iterators need. */
 static const kv_backend_t iterator_backend = {
     .iterator_destroy = iterator_destroy,
+    .spare_large = iterator_spare_large,
     .seek = iterator_seek,
     .seek_before = iterator_seek_before,
     .seek_last = iterator_seek_last,

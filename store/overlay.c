@@ -326,6 +326,10 @@ static void recording_end(overlay_t *self) {
     self->change_capacity = 0;
 }
 
+const overlay_node_t *overlay_changed(const overlay_t *self, size_t at) {
+    return at < self->change_count ? self->changes[at].is : NULL;
+}
+
 void overlay_commit(overlay_t *self) {
     for (size_t i = 0; i < self->change_count; i++)
         if (self->changes[i].was)

@@ -31,6 +31,9 @@ int overlay_delete(overlay_t *self, overlay_node_t *node, slice_t key);
  * was, overlay_commit keeps all. One of the two ends it; until then no node is changed in place or
  * freed, so slices into values stay good. A frozen overlay must not be between the two. */
 void overlay_begin(overlay_t *self);
+/* What was changed since then, the oldest first, up to NULL: the last of a key's is its node now.
+ */
+const overlay_node_t *overlay_changed(const overlay_t *self, size_t at);
 void overlay_commit(overlay_t *self);
 void overlay_rollback(overlay_t *self);
 

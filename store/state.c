@@ -107,7 +107,7 @@ int state_freeze(state_t *self) {
         self->frozen = self->overlay;
         self->overlay = fresh;
         self->frozen_applied = self->meta.applied;
-        heads_expect(&self->heads, self->meta.keys);
+        state_heads_freeze(self);
     }
     self->flushing = true;
     return 0;
@@ -198,8 +198,8 @@ static int state_load(state_t *self) {
         rc = origins_load(self);
     if (rc == 0)
         rc = history_load(self);
-    heads_expect(&self->heads, self->meta.keys);
     self->flushed = self->meta.applied;
+    state_heads_open(self);
     return rc;
 }
 

@@ -83,6 +83,8 @@ int state_thaw(state_t *self, int write_code);
 /* Memory that reads and flushes left behind goes back to the system. Touches only kv, so it may run
  * on another thread, in place of a flush. */
 void state_release(state_t *self);
+/* Is it to be done soon, as much was read? Says so once. Not thread-safe. */
+bool state_release_due(state_t *self);
 size_t state_overlay_bytes(const state_t *self); /* not yet frozen */
 /* A sentence on the last DRAX_ECORRUPT, as kv_detail. */
 void state_detail(state_t *self, char *out, size_t size);

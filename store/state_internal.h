@@ -6,6 +6,7 @@
  *   changes.c          taking back what a command did
  *   lease.c            leases and the keys on them
  *   lock.c             locks;  waiter.c   requests that wait for one
+ *   state_heads.c      reading in the heads of keys that were not written since the start
  *   user.c             users' keys and what follows from them: digest, counts, expiries
  *   session.c          exactly once;  answers.c   the answers kept for it
  *   state_history.c    what changed, for watches
@@ -61,7 +62,17 @@ struct state {
     uint64_t block_node;      /* whose gateway it came from */
     bool changing;            /* between changes_begin and its end */
 
-    heads_t heads;            /* of records in kv, unless a layer above it knows of the key */
+    heads_t heads; /* of records in kv, unless a layer above it knows of the key */
+    /* Of heads, from kv. Invariants: state_heads.c. */
+    struct {
+        bool going;
+        uint64_t from;     /* not before so much is flushed */
+        record_key_t next; /* it goes on here */
+        size_t due;        /* heads that the looks into kv have paid for */
+        uint64_t misses;   /* since the last one ended */
+        size_t bytes;      /* that were read since memory was given back */
+        bool release;      /* it is to be given back */
+    } reading;
     history_writer_t history; /* of the block being applied */
     /* The head of the oldest record kept; first 0: there is none. */
     struct {
@@ -114,6 +125,16 @@ int state_walk(state_t *self, merge_t *out); /* merge_open over the whole state 
 /* The origin of `node`, or NULL; borrowed until the next one is added. */
 origin_t *state_origin(const state_t *self, uint64_t node);
 origin_t *state_origin_add(state_t *self, const origin_t *origin); /* NULL: out of memory */
+
+/* ---- heads (state_heads.c) ---- */
+
+void state_heads_open(state_t *self);
+/* What was applied so far is about to be flushed: the overlay is empty, the frozen one is not. */
+void state_heads_freeze(state_t *self);
+/* The user's key had to be looked for in kv. */
+void state_heads_missed(state_t *self, slice_t key);
+/* Between two entries: reads in what is due. */
+void state_heads_turn(state_t *self);
 
 /* ---- users' keys (user.c) ---- */
 

@@ -31,11 +31,13 @@ int user_head_load(state_t *self, slice_t key, user_t *out) {
     if (rc == 0)
         value = out->at.value;
     if (rc == DRAX_EAGAIN) {
-        out->exists = true;
-        if (heads_find(&self->heads, key, &out->record))
+        rc = heads_find(&self->heads, key, &out->record);
+        out->exists = rc == 0;
+        if (rc != DRAX_EAGAIN)
             return 0;
         rc = kv_peek(self->kv, pair_key, &self->scratch);
         value = (slice_t){self->scratch.data, self->scratch.size};
+        state_heads_missed(self, key);
     }
     out->exists = rc == 0;
     if (rc == 0)
@@ -45,14 +47,6 @@ int user_head_load(state_t *self, slice_t key, user_t *out) {
 
 static slice_t user_key(const user_t *user) {
     return (slice_t){user->key.bytes + 1, user->key.size - 1};
-}
-
-/* Keeps what is written for the time when it is flushed. What may be taken back is not kept. */
-static void head_keep(state_t *self, const user_t *user, const record_t *record) {
-    if (self->changing)
-        heads_remove(&self->heads, user_key(user));
-    else
-        heads_put(&self->heads, user_key(user), record);
 }
 
 static void user_changed(state_t *self, const user_t *user, history_type_t type, slice_t value) {
@@ -102,7 +96,8 @@ int user_put(state_t *self, user_t *user, slice_t value, life_t life) {
     memcpy(room, header, size);
     if (value.size)
         memcpy(room + size, value.data, value.size);
-    head_keep(self, user, &record);
+    if (!self->changing) /* see changes_keep */
+        heads_put(&self->heads, user_key(user), &record);
     user_changed(self, user, HISTORY_PUT, value);
     self->meta.digest += record.hash;
     self->meta.keys++;
@@ -121,7 +116,8 @@ int user_delete(state_t *self, user_t *user, history_type_t type) {
         rc = lease_move(self, user_key(user), user->record.lease, 0);
     if (rc)
         return rc;
-    heads_remove(&self->heads, user_key(user));
+    if (!self->changing)
+        heads_remove(&self->heads, user_key(user));
     user_changed(self, user, type, (slice_t){NULL, 0});
     return state_pair_delete(self, &user->at, record_key(&user->key));
 }

@@ -4,11 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "broker/error.h"
 #include "broker/limits.h"
 #include "message_random.h"
 #include "store/heads.h"
@@ -33,7 +35,7 @@ static record_t record_of(uint64_t index) {
 
 static bool record_known(const heads_t *heads, slice_t key, uint64_t index) {
     record_t found, made = record_of(index);
-    if (!heads_find(heads, key, &found))
+    if (heads_find(heads, key, &found))
         return false;
     assert_true(found.index == made.index && found.created == made.created);
     assert_true(found.version == made.version && found.hash == made.hash);
@@ -81,7 +83,7 @@ static void long_keys_are_not_kept(void **unused) {
     record_t record = record_of(1), found;
     heads_put(&heads, longer, &record);
     heads_remove(&heads, longer);
-    assert_false(heads_find(&heads, longer, &found));
+    assert_int_equal(heads_find(&heads, longer, &found), DRAX_EAGAIN);
     heads_put(&heads, longest, &record);
     assert_true(record_known(&heads, longest, 1));
     heads_free(&heads);
@@ -103,7 +105,7 @@ static void large_numbers_are_kept(void **unused) {
     for (unsigned i = 0; i < 100; i++) {
         bytes[1] = (uint8_t) i;
         heads_put(&heads, key, &record);
-        assert_true(heads_find(&heads, key, &found));
+        assert_int_equal(heads_find(&heads, key, &found), 0);
         assert_true(found.index == UINT64_MAX && found.lease == UINT64_MAX >> 1);
     }
     heads_free(&heads);
@@ -169,7 +171,6 @@ static void memory_follows_the_keys(void **unused) {
     heads_expect(&heads, MANY);
     for (unsigned i = 0; i < MANY; i++)
         record_keep(&heads, key_of(i, text), i);
-    printf("K %zu\n", known_count(&heads, MANY));
     assert_true(heads.bytes > HEADS_LEAST_BYTES);
     heads_expect(&heads, STATE_FEW_KEYS);
     assert_non_null(heads.memory);
@@ -181,6 +182,138 @@ static void memory_follows_the_keys(void **unused) {
     assert_null(heads.memory);
     record_keep(&heads, key_of(1, text), 1);
     assert_int_equal(known_count(&heads, MANY), 1);
+    heads_free(&heads);
+}
+
+/* ---- what is known of keys without a head ---- */
+
+#define MODEL_KEYS 1000000u
+
+typedef struct model {
+    heads_t heads;
+    uint64_t *newest; /* of each key; 0: it does not exist */
+    uint64_t turn, seed;
+} model_t;
+
+static void model_open(model_t *self) {
+    *self = (model_t){.newest = calloc(MODEL_KEYS, sizeof *self->newest), .seed = 11};
+    assert_non_null(self->newest);
+}
+
+static void model_close(model_t *self) {
+    heads_free(&self->heads);
+    free(self->newest);
+}
+
+static void model_put(model_t *self, unsigned number) {
+    char text[HEADS_KEY_BYTES + 1];
+    self->newest[number] = ++self->turn;
+    record_keep(&self->heads, key_of(number, text), self->turn);
+}
+
+/* Puts of `count` random keys among the first `keys`, a tenth of them deletes. */
+static void model_run(model_t *self, unsigned keys, unsigned count) {
+    char text[HEADS_KEY_BYTES + 1];
+    for (unsigned i = 0; i < count; i++) {
+        unsigned number = (unsigned) (random_next(&self->seed) % keys);
+        if (i % 10)
+            model_put(self, number);
+        else
+            heads_remove(&self->heads, key_of(number, text));
+        if (i % 10 == 0)
+            self->newest[number] = 0;
+    }
+}
+
+/* Nothing wrong is said of any key; of how many nothing is. */
+static size_t model_unknown(const model_t *self) {
+    char text[HEADS_KEY_BYTES + 1];
+    size_t unknown = 0;
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        record_t found;
+        int rc = heads_find(&self->heads, key_of(i, text), &found);
+        assert_true(rc == 0 || rc == DRAX_ENOTFOUND || rc == DRAX_EAGAIN);
+        assert_false(rc == DRAX_ENOTFOUND && self->newest[i]);
+        assert_false(rc == 0 && found.index != self->newest[i]);
+        unknown += rc == DRAX_EAGAIN;
+    }
+    return unknown;
+}
+
+/* Offers all keys there are, while some are written. */
+static void model_read(model_t *self, unsigned keys) {
+    char text[HEADS_KEY_BYTES + 1];
+    heads_reading_begin(&self->heads);
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        record_t record = record_of(self->newest[i]);
+        if (self->newest[i])
+            heads_offer(&self->heads, key_of(i, text), &record);
+        if (i % 4 == 0)
+            model_run(self, keys, 1);
+    }
+    heads_reading_end(&self->heads);
+}
+
+/* All of few keys is known from the beginning, however the table grew. */
+static void what_was_never_put_is_known(void **unused) {
+    (void) unused;
+    model_t model;
+    model_open(&model);
+    assert_int_equal(model_unknown(&model), 0);
+    for (unsigned i = 0; i < MODEL_KEYS / 4; i++)
+        model_put(&model, i);
+    assert_true(model_unknown(&model) < MODEL_KEYS / 10);
+    model_run(&model, MODEL_KEYS / 4, 100000);
+    assert_true(model_unknown(&model) < MODEL_KEYS / 10);
+    model_close(&model);
+}
+
+/* More keys than there is room for: nobody knows what is missing, until there is more room and all
+ * was read. */
+static void what_was_forgotten_is_read_again(void **unused) {
+    (void) unused;
+    model_t model;
+    model_open(&model);
+    for (unsigned i = 0; i < MODEL_KEYS; i++)
+        model_put(&model, i);
+    assert_true(model_unknown(&model) > MODEL_KEYS / 20);
+    assert_false(heads_roomy(&model.heads));
+    model_read(&model, MODEL_KEYS);
+    assert_true(model_unknown(&model) > MODEL_KEYS / 20);
+    heads_expect(&model.heads, 2 * MODEL_KEYS);
+    assert_true(heads_roomy(&model.heads));
+    model_run(&model, MODEL_KEYS, MODEL_KEYS / 10);
+    assert_true(model_unknown(&model) > MODEL_KEYS / 50);
+    model_read(&model, MODEL_KEYS);
+    assert_true(model_unknown(&model) < MODEL_KEYS / 50);
+    model_close(&model);
+}
+
+/* Doubts, whatever they are about, end with the next reading, but not those that came meanwhile. */
+static void doubts_last_until_all_is_read(void **unused) {
+    (void) unused;
+    heads_t heads = {.memory = NULL};
+    char text[HEADS_KEY_BYTES + 1];
+    record_t record = record_of(1), found;
+    slice_t absent = key_of(1, text);
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_ENOTFOUND);
+    heads_doubt(&heads);
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_EAGAIN);
+    heads_reading_begin(&heads);
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_EAGAIN);
+    heads_reading_end(&heads);
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_ENOTFOUND);
+    heads_reading_begin(&heads);
+    heads_offer(&heads, absent, NULL); /* it is there, but has no head */
+    heads_reading_end(&heads);
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_EAGAIN);
+    heads_offer(&heads, absent, &record);
+    assert_true(record_known(&heads, absent, 1));
+    record = record_of(2);
+    heads_offer(&heads, absent, &record); /* it has one */
+    assert_true(record_known(&heads, absent, 1));
+    heads_free(&heads); /* all are forgotten */
+    assert_int_equal(heads_find(&heads, absent, &found), DRAX_EAGAIN);
     heads_free(&heads);
 }
 
@@ -220,6 +353,8 @@ static void memory_may_be_refused(void **unused) {
     record_keep(&heads, key_of(1, text), 1);
     assert_int_equal(setrlimit(RLIMIT_DATA, &was), 0);
     assert_int_equal(known_count(&heads, MANY), 0);
+    record_t found;
+    assert_int_equal(heads_find(&heads, key_of(1, text), &found), DRAX_EAGAIN);
     heads_remove(&heads, key_of(1, text));
     heads_free(&heads);
 }
@@ -232,6 +367,9 @@ int main(void) {
         cmocka_unit_test(few_are_forgotten_while_it_grows),
         cmocka_unit_test(bytes_are_bounded),
         cmocka_unit_test(memory_follows_the_keys),
+        cmocka_unit_test(what_was_never_put_is_known),
+        cmocka_unit_test(what_was_forgotten_is_read_again),
+        cmocka_unit_test(doubts_last_until_all_is_read),
         cmocka_unit_test(memory_may_be_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,33 @@ static void values_have_files(void **unused) {
     temp_dir_remove(&dir);
 }
 
+/* Who walks over keys alone reads no file: this one is not even there. */
+static void a_walk_may_spare_large_values(void **unused) {
+    (void) unused;
+    temp_dir_t dir;
+    char path[512];
+    temp_dir_make(&dir);
+    kv_t *kv = store_open(&dir, true);
+    assert_int_equal(put(kv, "a", 'a', LARGE), 0);
+    assert_int_equal(put(kv, "b", 'b', 3), 0);
+    assert_int_equal(files_count(&dir, path, sizeof path), 1);
+    assert_int_equal(unlink(path), 0);
+    kv_iterator_t *at = kv_iterator_new(kv, NULL);
+    assert_non_null(at);
+    kv_iterator_seek(at, slice("a"));
+    assert_false(kv_iterator_valid(at));
+    kv_iterator_spare_large(at);
+    kv_iterator_seek(at, slice("a"));
+    assert_true(kv_iterator_valid(at));
+    assert_int_equal(kv_iterator_value(at).size, 0);
+    kv_iterator_next(at);
+    assert_true(kv_iterator_valid(at));
+    filled_assert(kv_iterator_value(at), 'b', 3);
+    kv_iterator_destroy(&at);
+    kv_close(&kv);
+    temp_dir_remove(&dir);
+}
+
 /* A value that looks like a reference is kept as what it is. */
 static void a_forged_reference_is_a_value(void **unused) {
     (void) unused;
@@ -341,6 +368,7 @@ static void a_full_disk_refuses_and_heals(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_have_files),
+        cmocka_unit_test(a_walk_may_spare_large_values),
         cmocka_unit_test(a_forged_reference_is_a_value),
         cmocka_unit_test(views_outlive_changes),
         cmocka_unit_test(damage_is_told),
