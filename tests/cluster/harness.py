@@ -66,6 +66,9 @@ def wait_until(predicate, timeout, what="the condition", interval=0.02):
         time.sleep(interval)
 
 
+PORTS_GIVEN = set()  # who was given one may not have bound it yet, or be down between two lives
+
+
 def ports_find(count, adjacent=1):
     """Free loopback ports below the kernel's range for outgoing connections: a port taken from that
     range could be lost to any connection while its node is down between two lives."""
@@ -73,7 +76,8 @@ def ports_find(count, adjacent=1):
     while len(found) < count:
         first = random.SystemRandom().randrange(10000, 32000)
         block = range(first, first + adjacent)
-        if not set(block) & set(found) and all(map(port_is_free, block)):
+        if PORTS_GIVEN.isdisjoint(block) and all(map(port_is_free, block)):
+            PORTS_GIVEN.update(block)
             found.append(first)
     return found
 

@@ -49,13 +49,15 @@ static bool port_is_free(unsigned port) {
 }
 
 unsigned port_free(void) {
-    unsigned port;
+    static bool given[PORT_END - PORT_LEAST]; /* who asked before may not have bound it yet */
+    unsigned at;
     do {
         uint16_t number;
         assert_int_equal(getrandom(&number, sizeof number, 0), sizeof number);
-        port = PORT_LEAST + number % (PORT_END - PORT_LEAST);
-    } while (!port_is_free(port));
-    return port;
+        at = number % (PORT_END - PORT_LEAST);
+    } while (given[at] || !port_is_free(PORT_LEAST + at));
+    given[at] = true;
+    return PORT_LEAST + at;
 }
 
 static void option_set(drax_node_options_t *options, const char *name, const char *value) {

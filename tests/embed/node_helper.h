@@ -21,9 +21,9 @@ typedef struct {
 int node_folder_setup(void **state);
 int node_folder_teardown(void **state);
 
-/* A TCP port of 127.0.0.1 that nobody has at this moment, below the kernel's range for outgoing
- * connections: any of those could take one of that range while its node is down between two lives.
- */
+/* A TCP port of 127.0.0.1 that nobody has at this moment, and that was not given before, below the
+ * kernel's range for outgoing connections: any of those could take one of that range while its node
+ * is down between two lives. */
 unsigned port_free(void);
 
 /* Options for the home top/NAME, with addresses at free ports; the first goes to `addr` when that
