@@ -13,11 +13,13 @@
  * `count` led them; the heads of others are where `next` leads. With left = 0, count = next.
  *
  * Invariants
- *  1. The slots of a bucket are in the order in which their heads were written, the oldest first;
- * but heads that came from two buckets when those became more are in order among themselves.
+ *  1. The slots of a bucket are in the order in which their heads came, the oldest first; but heads
+ * that came from two buckets when those became more are in order among themselves.
  *  2. A key has one head at most, in the bucket that its hash leads to.
  *  3. Buckets become more one after the other, some with each put, so that no put waits for all of
  * them, and all are done long before more are due again.
+ *  4. A key that leads to a bucket without marks, while there are none for all, exists only if it
+ * has a head there: whoever forgets one marks its bucket, and marks go where heads go.
  */
 #include "store/heads.h"
 

@@ -4,7 +4,7 @@
  * Owns: memory for heads, HEADS_BYTES_A_KEY for each key there is, which holds those of usual keys
  * and leaves room for all to find a place; up to STATE_FEW_KEYS only HEADS_LEAST_BYTES, and never
  * more than HEADS_BYTES; less while fewer heads are kept. When there is no room, or the system
- * gives no more memory, a head takes the place of one that was not written for long. Must not know:
+ * gives no more memory, a head takes the place of one that came long before. Must not know:
  * layers, stores. A cache: it may forget anything at any time; long keys are not kept.
  *
  * It marks where it forgot something: elsewhere a key without a head does not exist. Marks go with

@@ -4,8 +4,11 @@
  * Owns: LevelDB's iterator, the view that keeps large values alive as long as it may come to them,
  * and the large value it stands at. Must not know: batches.
  *
- * Invariant: the view is opened before LevelDB's iterator and closed after it, so that no file goes
- * which that can still lead to.
+ * Invariants
+ *  1. The view is opened before LevelDB's iterator and closed after it, so that no file goes which
+ * that can still lead to.
+ *  2. After an error it is not valid any more. LevelDB's own goes on behind a block or a table that
+ * it cannot read, as if the keys there did not exist, or as older tables have them.
  */
 #include <stdlib.h>
 
@@ -21,7 +24,7 @@ typedef struct iterator {
     bool spares_large;
     bool is_large;  /* the value of the pair it stands at is in `large` */
     buffer_t large; /* the last large value */
-    int failed;     /* why that could not be read; the iterator is invalid then */
+    int failed;     /* why a move or that value could not be read; the iterator is invalid then */
 } iterator_t;
 
 static const kv_backend_t iterator_backend;
@@ -70,8 +73,8 @@ static int database_error(const iterator_t *self) {
 /* After each move: a reference's place is taken by what it stands for. */
 static void iterator_settle(iterator_t *self) {
     self->is_large = false;
-    self->failed = 0;
-    if (!leveldb_iter_valid(self->at))
+    self->failed = database_error(self);
+    if (self->failed || !leveldb_iter_valid(self->at))
         return;
     slice_t key, record;
     record.data = (const uint8_t *) leveldb_iter_value(self->at, &record.size);

@@ -2,9 +2,9 @@
  * of one need not look into kv.
  *
  * Such a look takes as long as to read some twenty-five heads, one after the other. So each pays
- * for READ_A_MISS of them. All are read when a small part of the keys was looked for; reading in
- * takes a few times as long as the looks did, never more; where nothing is written nothing is read;
- * and it needs no clock.
+ * for READ_A_MISS of them, as far as READ_MOST goes. All are read when a small part of the keys was
+ * looked for; reading in takes a few times as long as the looks did, never more; where nothing is
+ * written nothing is read; and it needs no clock.
  *
  *   none -- open, or freeze after many misses --> waiting -- flushed --> going -- the end --> none
  *

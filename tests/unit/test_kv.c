@@ -287,6 +287,66 @@ static void leveldb_damage_is_found(void **unused) {
     temp_dir_remove(&dir);
 }
 
+/* Walks from where `at` stands, whose first key is `number`, in steps of `step`: how many keys come
+ * until one cannot be read. */
+static int keys_until_damage(kv_iterator_t *at, int number, int step) {
+    int count = 0;
+    for (; kv_iterator_valid(at); count++, number += step) {
+        char key[16];
+        snprintf(key, sizeof key, "key%03d", number);
+        assert_int_equal(kv_key_compare(kv_iterator_key(at), slice(key)), 0);
+        if (step > 0)
+            kv_iterator_next(at);
+        else
+            kv_iterator_prev(at);
+    }
+    assert_int_equal(kv_iterator_error(at), DRAX_ECORRUPT);
+    kv_iterator_destroy(&at);
+    return count;
+}
+
+/* What is behind a damaged block is not taken for what follows it, nor a key in it for none. */
+static void leveldb_damage_is_not_stepped_over(void **unused) {
+    (void) unused;
+    enum { KEYS = 100 };
+    temp_dir_t dir;
+    kv_t *kv;
+    char key[16], text[101];
+    int damaged = 0;
+    memset(text, 'v', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    temp_dir_make(&dir);
+    assert_int_equal(kv_leveldb_open(&kv, dir.path, true), 0);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "key%03d", i);
+        assert_int_equal(put(kv, key, text), 0);
+    }
+    kv_close(&kv);
+    assert_int_equal(kv_leveldb_open(&kv, dir.path, false), 0); /* moves the log to a table */
+    kv_close(&kv);
+    file_damage(&dir, ".ldb", 6000, 2); /* the second of three blocks */
+    assert_int_equal(kv_leveldb_open(&kv, dir.path, false), 0);
+    for (int i = 0; i < KEYS; i++) {
+        buffer_t value = {0};
+        snprintf(key, sizeof key, "key%03d", i);
+        int rc = kv_peek(kv, slice(key), &value);
+        assert_true(rc == 0 || rc == DRAX_ECORRUPT);
+        damaged += rc != 0;
+        buffer_free(&value);
+    }
+    assert_in_range(damaged, 2, KEYS / 2);
+    kv_iterator_t *at = kv_iterator_new(kv, NULL);
+    kv_iterator_seek(at, slice("a"));
+    int before = keys_until_damage(at, 0, 1);
+    at = kv_iterator_new(kv, NULL);
+    kv_iterator_seek_last(at);
+    int behind = keys_until_damage(at, KEYS - 1, -1);
+    assert_true(before > 0 && behind > 0);
+    assert_in_range(before + behind, KEYS - damaged - 1, KEYS - damaged + 1);
+    kv_close(&kv);
+    temp_dir_remove(&dir);
+}
+
 static size_t tables_count(const temp_dir_t *dir) {
     DIR *list = opendir(dir->path);
     struct dirent *entry;
@@ -370,6 +430,7 @@ int main(void) {
         cmocka_unit_test(leveldb_keeps),
         cmocka_unit_test(leveldb_locks),
         cmocka_unit_test(leveldb_damage_is_found),
+        cmocka_unit_test(leveldb_damage_is_not_stepped_over),
         cmocka_unit_test(leveldb_minds_gets_but_no_peeks),
         cmocka_unit_test(leveldb_heals_after_failed_writes),
     };
