@@ -30,11 +30,10 @@ savepoint_t changes_begin(state_t *self) {
 
 /* What heads are told when the change is not one of many. */
 static void head_keep(state_t *self, const overlay_node_t *node) {
-    slice_t key = overlay_node_key(node);
+    slice_t key;
     record_t record;
-    if (key.data[0] != PREFIX_USER)
+    if (record_key_user_parse(overlay_node_key(node), &key))
         return;
-    key = (slice_t){key.data + 1, key.size - 1};
     if (overlay_node_deleted(node))
         heads_remove(&self->heads, key);
     else if (record_parse(overlay_node_value(node), &record) == 0)

@@ -155,9 +155,14 @@ static void bucket_move(heads_t *self) {
         self->count = self->next;
 }
 
+/* How many there may be. */
+static size_t buckets_most(const heads_t *self) {
+    return self->most ? self->most : HEADS_LEAST_BYTES / BUCKET_BYTES;
+}
+
 /* An eighth more buckets, or as many as there may be if that is a sixteenth: all heads move. */
 static void growth_begin(heads_t *self) {
-    size_t most = self->most ? self->most : HEADS_LEAST_BYTES / BUCKET_BYTES;
+    size_t most = buckets_most(self);
     size_t next = self->count + self->count / 8 + BUCKETS_STEP;
     next = next < most ? next : most;
     next -= next % BUCKETS_STEP;
@@ -239,7 +244,7 @@ static bool heads_take(heads_t *self, slice_t key) {
     if (!keepable(key))
         return false;
     if (!heads_open(self)) {
-        self->marks |= MARK_NOW;
+        heads_doubt(self);
         return false;
     }
     heads_grow(self);
@@ -312,8 +317,7 @@ void heads_reading_end(heads_t *self) {
 }
 
 bool heads_roomy(const heads_t *self) {
-    size_t most = self->most ? self->most : HEADS_LEAST_BYTES / BUCKET_BYTES;
-    return !self->refused && self->bytes < most * ROOM_BYTES / 4 * 3;
+    return !self->refused && self->bytes < buckets_most(self) * ROOM_BYTES / 4 * 3;
 }
 
 void heads_free(heads_t *self) {

@@ -146,8 +146,7 @@ static slice_t iterator_value(const kv_iterator_t *kv) {
 }
 
 static int iterator_error(const kv_iterator_t *kv) {
-    const iterator_t *self = (const iterator_t *) kv;
-    return self->failed ? self->failed : database_error(self);
+    return ((const iterator_t *) kv)->failed;
 }
 
 /* The part of the backend that iterators need. */

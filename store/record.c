@@ -91,6 +91,13 @@ void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client) {
     key_add_client(out, client);
 }
 
+int record_key_user_parse(slice_t key, slice_t *user_key) {
+    if (!key.size || key.data[0] != PREFIX_USER)
+        return DRAX_ECORRUPT;
+    *user_key = (slice_t){key.data + 1, key.size - 1};
+    return 0;
+}
+
 int record_key_origin_parse(slice_t key, uint64_t *node) {
     if (key.size != 9 || key.data[0] != PREFIX_ORIGIN)
         return DRAX_ECORRUPT;

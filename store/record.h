@@ -96,6 +96,7 @@ void record_key_lease_due(record_key_t *out, uint64_t due_ms, uint64_t lease);
 void record_key_used(record_key_t *out, uint64_t used_ms, slice_t client);
 
 /* Readers, of a pair's key: DRAX_ECORRUPT when it is not of that kind. Slices borrow from `key`. */
+int record_key_user_parse(slice_t key, slice_t *user_key);
 int record_key_origin_parse(slice_t key, uint64_t *node);
 typedef enum { SESSION_PART_HEAD, SESSION_PART_ANSWERS, SESSION_PART_OUTCOME } session_part_t;
 /* What of a session: `*number` is the page of ANSWERS, the seq of an OUTCOME. */

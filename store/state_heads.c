@@ -76,8 +76,8 @@ static void heads_read(state_t *self, kv_iterator_t *at, size_t count) {
     kv_iterator_spare_large(at);
     kv_iterator_seek(at, record_key(&self->reading.next));
     for (; kv_iterator_valid(at); kv_iterator_next(at)) {
-        slice_t pair_key = kv_iterator_key(at), key = {pair_key.data + 1, pair_key.size - 1};
-        if (pair_key.data[0] != PREFIX_USER)
+        slice_t pair_key = kv_iterator_key(at), key;
+        if (record_key_user_parse(pair_key, &key))
             break;
         if (count-- == 0) {
             record_key_user(&self->reading.next, key);

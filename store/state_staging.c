@@ -47,20 +47,22 @@ static void derived_put(kv_batch_t *batch, const record_key_t *key) {
 
 static int user_add(state_staging_t *self, kv_batch_t *batch, slice_t key, slice_t value) {
     record_t record;
-    if (key.size < 2 || key.size > 1 + LIMIT_KEY_BYTES || record_parse(value, &record) ||
+    slice_t user_key;
+    if (record_key_user_parse(key, &user_key) || !user_key.size ||
+        user_key.size > LIMIT_KEY_BYTES || record_parse(value, &record) ||
         record.hash != record_hash(&record, key))
         return DRAX_ECORRUPT;
     self->digest += record.hash;
     self->keys++;
     if (record.due_ms) {
         record_key_t due;
-        record_key_due(&due, record.due_ms, (slice_t){key.data + 1, key.size - 1});
+        record_key_due(&due, record.due_ms, user_key);
         derived_put(batch, &due);
         self->expiring++;
     }
     if (record.lease) {
         record_key_t under;
-        record_key_lease_key(&under, record.lease, (slice_t){key.data + 1, key.size - 1});
+        record_key_lease_key(&under, record.lease, user_key);
         derived_put(batch, &under);
     }
     return 0;

@@ -216,12 +216,12 @@ static void model_run(model_t *self, unsigned keys, unsigned count) {
     char text[HEADS_KEY_BYTES + 1];
     for (unsigned i = 0; i < count; i++) {
         unsigned number = (unsigned) (random_next(&self->seed) % keys);
-        if (i % 10)
+        if (i % 10) {
             model_put(self, number);
-        else
+        } else {
             heads_remove(&self->heads, key_of(number, text));
-        if (i % 10 == 0)
             self->newest[number] = 0;
+        }
     }
 }
 

@@ -49,23 +49,30 @@ static void disk_close(disk_t *self) {
     temp_dir_remove(&self->dir);
 }
 
-/* How often the store below is asked in `command`, whose outcome must begin with `want`. */
-static long looks(disk_t *self, const char *want, const char *command) {
+/* How often the store below is asked in the command, whose outcome must begin with `want`. */
+__attribute__((format(printf, 3, 4))) static long looks(disk_t *self, const char *want,
+                                                        const char *format, ...) {
+    char command[256];
     long before = self->left;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
     const char *outcome = world_apply(&self->world, command);
     assert_string_equal(strncmp(outcome, want, strlen(want)) == 0 ? want : outcome, want);
     return before - self->left;
 }
 
 static long put_looks(disk_t *self, int number, const char *value) {
-    char command[64 + 2000];
-    snprintf(command, sizeof command, "[0, 1, \"put\", [\"k%04d\", \"%s\"]]", number, value);
-    return looks(self, "{index: ", command);
+    return looks(self, "{index: ", "[0, 1, \"put\", [\"k%04d\", \"%s\"]]", number, value);
 }
 
-static void keys_put(disk_t *self, int from, int until) {
-    for (int i = from; i < until; i++)
+/* KEYS keys are flushed, and no head is known. */
+static void disk_open_started(disk_t *self) {
+    disk_open(self, true);
+    for (int i = 0; i < KEYS; i++)
         put_looks(self, i, "v");
+    disk_restart(self);
 }
 
 /* Puts one key after the other, from the last one down, until one needs no look: how many did. */
@@ -96,9 +103,7 @@ static void a_new_key_needs_no_look(void **unused) {
 static void a_start_reads_them_in(void **unused) {
     (void) unused;
     disk_t disk;
-    disk_open(&disk, true);
-    keys_put(&disk, 0, KEYS);
-    disk_restart(&disk);
+    disk_open_started(&disk);
     assert_false(state_release_due(disk.world.state));
     int looked = puts_until_known(&disk);
     assert_in_range(looked, KEYS / 64, KEYS / 64 + 8);
@@ -117,14 +122,10 @@ static void a_start_reads_them_in(void **unused) {
 static void changes_meanwhile_count(void **unused) {
     (void) unused;
     disk_t disk;
-    disk_open(&disk, true);
-    keys_put(&disk, 0, KEYS);
-    disk_restart(&disk);
+    disk_open_started(&disk);
     for (int i = 0; i < 30; i++) { /* half of it is read */
-        char command[64];
         int number = i % 2 ? i * 100 : KEYS - 1 - i * 100;
-        snprintf(command, sizeof command, "[0, 1, \"delete\", [\"k%04d\"]]", number);
-        looks(&disk, "{revision: ", command);
+        looks(&disk, "{revision: ", "[0, 1, \"delete\", [\"k%04d\"]]", number);
         put_looks(&disk, KEYS + i, "new");
         if (i == 15)
             assert_int_equal(state_freeze(disk.world.state), 0);
@@ -137,8 +138,9 @@ static void changes_meanwhile_count(void **unused) {
         char command[64];
         snprintf(command, sizeof command, "[0, 1, \"get\", [\"k%04d\"]]", i);
         bool there = strcmp(world_query(&disk.world, command), "KEY_NOT_FOUND") != 0;
-        snprintf(command, sizeof command, "[0, 1, \"atomic_put\", [\"k%04d\", \"x\", nil]]", i);
-        assert_int_equal(looks(&disk, there ? "KEY_EXISTS" : "{key: ", command), 0);
+        assert_int_equal(looks(&disk, there ? "KEY_EXISTS" : "{key: ",
+                               "[0, 1, \"atomic_put\", [\"k%04d\", \"x\", nil]]", i),
+                         0);
     }
     disk_close(&disk);
 }
@@ -148,16 +150,23 @@ static void transactions_keep_heads(void **unused) {
     (void) unused;
     disk_t disk;
     disk_open(&disk, true);
-    keys_put(&disk, 0, 3);
+    for (int i = 0; i < 3; i++)
+        put_looks(&disk, i, "v");
     world_flush(&disk.world);
     assert_int_equal(looks(&disk, "{succeeded: true",
                            "[0, 1, \"txn\", [[], [[\"put\", [\"k0000\", \"a\"]], [\"put\", "
                            "[\"n\", \"b\"]], [\"delete\", [\"k0001\"]]], []]]"),
                      0);
+    assert_int_equal(looks(&disk, "KEY_NOT_FOUND",
+                           "[0, 1, \"txn\", [[], [[\"put\", [\"taken_back\", \"a\"]], [\"delete\", "
+                           "[\"k0002\"]], [\"delete\", [\"none\"]]], []]]"),
+                     0);
     world_flush(&disk.world);
     assert_int_equal(looks(&disk, "{index: 5", "[0, 1, \"put\", [\"k0000\", \"c\"]]"), 0);
     assert_int_equal(looks(&disk, "KEY_EXISTS", "[0, 1, \"atomic_put\", [\"n\", \"x\", nil]]"), 0);
     assert_int_equal(looks(&disk, "KEY_NOT_FOUND", "[0, 1, \"delete\", [\"k0001\"]]"), 0);
+    assert_int_equal(looks(&disk, "KEY_NOT_FOUND", "[0, 1, \"delete\", [\"taken_back\"]]"), 0);
+    assert_int_equal(looks(&disk, "{revision: ", "[0, 1, \"delete\", [\"k0002\"]]"), 0);
     disk_close(&disk);
 }
 
@@ -165,15 +174,11 @@ static void transactions_keep_heads(void **unused) {
 static void what_cannot_be_read_is_left(void **unused) {
     (void) unused;
     disk_t disk;
-    disk_open(&disk, true);
-    keys_put(&disk, 0, KEYS);
-    disk_restart(&disk);
+    disk_open_started(&disk);
     for (int i = 0; i < 3; i++)
         assert_int_equal(put_looks(&disk, i, "w"), 1);
     disk.left = 10; /* its own look, the seek, and a few heads */
-    char command[64];
-    snprintf(command, sizeof command, "[0, 1, \"put\", [\"k0003\", \"w\"]]");
-    assert_memory_equal(world_apply(&disk.world, command), "{index: ", 8);
+    put_looks(&disk, 3, "w");
     disk.left = PLENTY;
     for (int i = 20; i < 100; i++)
         assert_int_equal(put_looks(&disk, i, "w"), 1);
@@ -191,9 +196,7 @@ static void crowded_name(unsigned *at, char name[16]) {
 
 /* An atomic_put of the key, if it does not exist. */
 static long made_looks(disk_t *self, const char *want, const char *name) {
-    char command[64];
-    snprintf(command, sizeof command, "[0, 1, \"atomic_put\", [\"%.15s\", \"x\", nil]]", name);
-    return looks(self, want, command);
+    return looks(self, want, "[0, 1, \"atomic_put\", [\"%s\", \"x\", nil]]", name);
 }
 
 /* Heads that made room for others are read when those who were looked for are many; not before what
@@ -201,7 +204,7 @@ static long made_looks(disk_t *self, const char *want, const char *name) {
 static void the_forgotten_are_read_again(void **unused) {
     (void) unused;
     enum { MANY = 120 };
-    char names[2 * MANY][16], absent[16], command[64];
+    char names[2 * MANY][16], absent[16];
     unsigned at = 0;
     disk_t disk;
     disk_open(&disk, true);
@@ -215,8 +218,7 @@ static void the_forgotten_are_read_again(void **unused) {
     assert_int_equal(state_freeze(disk.world.state), 0);
     for (int i = 0; i < 8; i++) { /* enough to read all that there is */
         crowded_name(&at, absent);
-        snprintf(command, sizeof command, "[0, 1, \"delete\", [\"%.15s\"]]", absent);
-        assert_int_equal(looks(&disk, "KEY_NOT_FOUND", command), 1);
+        assert_int_equal(looks(&disk, "KEY_NOT_FOUND", "[0, 1, \"delete\", [\"%s\"]]", absent), 1);
     }
     assert_int_equal(state_flush_write(disk.world.state), 0);
     assert_int_equal(state_thaw(disk.world.state, 0), 0);
